@@ -1,0 +1,41 @@
+/* generator: who answers calls. The local engine, a remote OpenAI-compatible endpoint, a scripted fake.
+ *
+ * A call goes prepare -> submit -> (poll). Between a true submit and the poll that returns it, the call
+ * is the generator's. Every submitted call comes back through poll exactly once, cancelled ones too.
+ */
+#ifndef PIPELINE_GENERATOR_H
+#define PIPELINE_GENERATOR_H
+
+#include <stddef.h>
+
+#include "pipeline/job.h"
+#include "schemas/base/error.h"
+
+struct generator;
+
+struct generator_ops {
+    /* Thread: pool. Checks the request against what this generator can do and does what needs no
+     * turn: template, tokens. Memory from call->job->arena. */
+    bool (*prepare)(struct generator *generator, struct call *call, struct error *error);
+    /* Thread: loop. False when full, by bytes or tokens: submit again after the next poll. */
+    bool (*submit)(struct generator *generator, struct call *call);
+    /* Thread: loop. The call still comes back through poll, soon. */
+    void (*cancel)(struct generator *generator, struct call *call);
+    /* Thread: loop. Takes at most calls_max answered calls; call->answer is whole. */
+    size_t (*poll)(struct generator *generator, struct call **calls_out, size_t calls_max);
+    /* Thread: loop. Everything submitted must have come back. */
+    void (*close)(struct generator *generator);
+};
+
+/* The first member of each implementation. */
+struct generator {
+    const struct generator_ops *ops;
+};
+
+/* Called from any thread when poll has something to give. */
+struct generator_wake {
+    void (*on_wake)(void *context);
+    void *context;
+};
+
+#endif

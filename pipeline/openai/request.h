@@ -1,0 +1,67 @@
+/* request: one OpenAI request body, parsed and checked against the API's own rules.
+ *
+ * What depends on the model (its context, its template) is checked by the generator later. Every
+ * refusal names the parameter and the limit; unknown and unsupported parameters are refused, never
+ * ignored. Thread: the owner of the job.
+ */
+#ifndef PIPELINE_OPENAI_REQUEST_H
+#define PIPELINE_OPENAI_REQUEST_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "schemas/base/arena.h"
+#include "schemas/base/bytes.h"
+#include "schemas/base/error.h"
+
+enum openai_endpoint { ENDPOINT_NONE, ENDPOINT_CHAT, ENDPOINT_COMPLETIONS };
+
+enum {
+    OPENAI_STOPS_MAX = 16,    // OpenAI takes 4
+    OPENAI_CHOICES_MAX = 128, // prompts * n
+};
+
+struct openai_prompt {
+    struct bytes text;  // .data NULL when ids are given
+    const int32_t *ids; // [ids_count] in the arena
+    int ids_count;
+};
+
+struct openai_request {
+    enum openai_endpoint endpoint;
+    json_t *root; // owned; the members below borrow from it or from the arena
+    struct bytes model;
+
+    const json_t *messages;        // chat: a non-empty array, checked
+    struct openai_prompt *prompts; // completions: [prompts_count]
+    int prompts_count;
+
+    int n;          // choices per prompt
+    int max_tokens; // 0: as many as the context allows
+    bool has_temperature, has_top_p, has_top_k, has_seed; // else the model's own defaults hold
+    double temperature;
+    double top_p;
+    int top_k;
+    double min_p;
+    double frequency_penalty;
+    double presence_penalty;
+    double repetition_penalty; // 1 = none
+    uint64_t seed;
+    struct bytes stops[OPENAI_STOPS_MAX];
+    int stops_count;
+    bool ignore_eos;   // as vLLM has it, for measuring
+    bool wants_logprobs;
+    bool wants_echo;   // completions
+};
+
+/* "/v1/chat/completions" and so on; ENDPOINT_NONE when unknown. */
+enum openai_endpoint openai_endpoint_of(struct bytes url);
+
+/* Parses `body` into *request (filled also on failure as far as it came; close it in both cases). */
+MUST_CHECK bool openai_request_parse(enum openai_endpoint endpoint, struct bytes body,
+                                     struct arena *arena, struct openai_request *request,
+                                     struct error *error);
+void openai_request_close(struct openai_request *request);
+
+#endif

@@ -1,0 +1,100 @@
+/* config: every setting of Millrace, from one YAML file, --set key=value and MILLRACE_KEY.
+ *
+ * One table (config.c) holds each setting's name, type, default, bounds and help; the reference page is
+ * generated from it. Keys may be nested or dotted. Unknown keys are errors that name the nearest known
+ * key. Filled at start, read-only afterwards: any thread may read.
+ */
+#ifndef WORKER_CONFIG_H
+#define WORKER_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schemas/base/error.h"
+
+enum {
+    CONFIG_MODELS_MAX = 16,
+    CONFIG_ALIASES_MAX = 32,
+    CONFIG_KAFKA_PROPERTIES_MAX = 128,
+};
+
+/* As written in output.format; the same values as records' enum wire_format. */
+enum config_format { FORMAT_JSON, FORMAT_AVRO, FORMAT_CONFLUENT };
+enum config_guarantee { GUARANTEE_AUTO, GUARANTEE_EXACTLY_ONCE, GUARANTEE_AT_LEAST_ONCE };
+enum config_generator { GENERATOR_LOCAL, GENERATOR_SCRIPTED };
+
+struct config_property { // one librdkafka property, untouched
+    char *name;
+    char *value;
+};
+
+struct config_topics {
+    char *requests;
+    char *responses;
+    char *comparisons;
+    char *replay;
+    char *dead_letters;
+    char *control;
+};
+
+struct config_engine {
+    char *device;  // auto | cpu | cuda
+    char *weights; // auto | f32 | bf16 | int8
+    char *isa;     // auto | avx512 | avx2 | portable (CPU)
+    int64_t threads; // CPU threads of the device; 0 = one per core
+    int64_t max_num_seqs;
+    int64_t max_num_batched_tokens;
+    int64_t max_model_len; // 0 = the model's own
+    int64_t kv_cache_bytes; // 0 = from gpu_memory_utilization on a GPU, 1 GiB on a CPU
+    double gpu_memory_utilization;
+    bool enable_prefix_caching;
+};
+
+struct config_model {
+    char *name;
+    char *path;
+    char *aliases[CONFIG_ALIASES_MAX];
+    size_t aliases_count;
+    double kv_share; // 0 = an equal share
+};
+
+struct config {
+    struct config_property kafka[CONFIG_KAFKA_PROPERTIES_MAX];
+    size_t kafka_count;
+    struct config_topics topics;
+    enum config_format output_format;
+    enum config_guarantee delivery_guarantee;
+    char *worker_id; // unique per process by default
+    char *registry_url; // "" = none
+    int64_t drain_timeout_ms;
+    int64_t attempts_max;
+    int64_t intake_bytes_max;  // credits: memory of the records inside
+    int64_t intake_records_max;
+    int64_t record_bytes_max; // a larger value is a dead letter
+    int64_t pool_threads;     // 0 = one per core
+    struct config_engine engine;
+    struct config_model models[CONFIG_MODELS_MAX];
+    size_t models_count;
+    char *http_host;
+    int64_t http_port; // 0 = none
+    bool http_port_is_default;
+    char *log_level; // debug | info | warn | error
+    enum config_generator generator; // scripted: answers without a model, for measuring
+    int64_t scripted_latency_ms;
+};
+
+/* Loads defaults, then `path` (NULL: none), then MILLRACE_* of the environment, then `sets`
+ * ("key=value" each, later ones win). Errors name the file, the line and the key. */
+MUST_CHECK bool config_open(const char *path, const char *const *sets, size_t sets_count,
+                            struct config **config_out, struct error *error);
+void config_close(struct config *config); // accepts NULL
+
+/* The value of a librdkafka property, or NULL. */
+const char *config_kafka(const struct config *config, const char *name);
+
+/* The reference page of all settings, Markdown, for deploy/SETTINGS.md. */
+struct buffer;
+void config_write_reference(struct buffer *out);
+
+#endif
