@@ -1,7 +1,8 @@
 /* model: a Hugging Face folder made ready to run on one backend, with its paged KV cache.
  *
  * The engine plans steps and owns the meaning of KV blocks; the model owns their memory and runs a
- * step: tokens in, logits kept on the device, sampled tokens out. Families are data (model_config.h).
+ * step: tokens in, logits kept on the device, sampled tokens out. Families are data
+ * (model_config.h).
  *
  * Thread: one thread at a time, the engine's once it runs.
  */
@@ -14,8 +15,6 @@
 #include "pipeline/model/model_config.h"
 #include "schemas/base/error.h"
 
-enum weight_format { WEIGHTS_AUTO, WEIGHTS_F32, WEIGHTS_BF16, WEIGHTS_INT8 };
-
 struct model_options {
     enum weight_format weights; // AUTO: the fastest format that the backend runs well
     int block_tokens;           // positions of one KV block
@@ -23,8 +22,9 @@ struct model_options {
 
 struct model;
 
-/* Maps and checks config.json, generation_config.json and the safetensors files of `path` (untrusted
- * input) and puts the weights where `backend` (borrowed until model_close) wants them. */
+/* Maps and checks config.json, generation_config.json and the safetensors files of `path`
+ * (untrusted input) and puts the weights where `backend` (borrowed until model_close) wants them.
+ */
 MUST_CHECK bool model_open(const char *path, struct backend *backend,
                            const struct model_options *options, struct model **model_out,
                            struct error *error);
@@ -63,8 +63,8 @@ MUST_CHECK bool model_forward(struct model *model, const struct model_batch *bat
 /* Copies the kept logits: [logit_rows, vocabulary] f32. */
 MUST_CHECK bool model_logits(struct model *model, float *logits_out, struct error *error);
 
-/* Samples one token per kept logit row. params: [logit_rows]. A row whose logits are not finite gets
- * token -1 and costs its neighbours nothing. logprobs_out (natural log of the chosen token's
+/* Samples one token per kept logit row. params: [logit_rows]. A row whose logits are not finite
+ * gets token -1 and costs its neighbours nothing. logprobs_out (natural log of the chosen token's
  * probability before temperature) may be NULL. */
 MUST_CHECK bool model_sample(struct model *model, const struct sample_params *params,
                              int32_t *tokens_out, float *logprobs_out, struct error *error);

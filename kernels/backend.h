@@ -1,0 +1,225 @@
+/* backend: where numbers are computed. One table of operations, behind which stand cpu/ and cuda/.
+ *
+ * Memory is the device's: a `struct device_buffer` is only a handle, filled by copy_in and read by
+ * copy_out. Activations are [rows, width] in the backend's own element type of `activation_bytes`;
+ * indices are int32; logits are f32. Operations run in the order in which they are called and may
+ * return before they are done; copy_out and synchronize wait.
+ *
+ * Row invariance: an operation computes each output row from that row's inputs alone, in an order
+ * that does not depend on the number of rows, the row's place, the threads or how a prompt is cut
+ * into chunks. Attention therefore reads all keys and values, those of its own chunk too, back from
+ * the cache, in tiles anchored at absolute positions.
+ *
+ * A new operation is a new member of `struct backend_operations`, and a variant of one (sliding
+ * window, another cache format) a new field of its argument struct whose zero means "without".
+ *
+ * Thread: one thread at a time per backend.
+ */
+#ifndef KERNELS_BACKEND_H
+#define KERNELS_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/dtype.h"
+#include "schemas/base/error.h"
+
+enum kernel_status {
+    KERNEL_OK,
+    KERNEL_NO_DEVICE,     // this machine cannot do it
+    KERNEL_OUT_OF_MEMORY, // device or host
+    KERNEL_BAD_SHAPE,     // sizes that do not fit together: a bug in the caller or a bad model
+    KERNEL_DEVICE_LOST,   // everything on the device is gone; open a new backend
+};
+
+const char *kernel_status_text(enum kernel_status status);
+
+struct backend;
+struct device_buffer; // bytes on the device
+struct weight;        // a matrix, packed for `linear`
+
+enum weight_format { WEIGHTS_AUTO, WEIGHTS_F32, WEIGHTS_BF16, WEIGHTS_INT8 };
+
+/* One tensor of a safetensors file; several stacked make one weight (q, k, v; gate, up). */
+struct weight_part {
+    const void *data; // [rows, columns], any alignment; read during weight_open only
+    enum dtype dtype;
+    int rows;
+    const void *bias; // [rows] or NULL
+    enum dtype bias_dtype;
+};
+
+struct weight_source {
+    const struct weight_part *parts; // stacked: part 0's rows come first in the output
+    int parts_count;
+    int columns;
+    enum weight_format format;
+};
+
+/* A step's index arrays, int32, in one buffer so that one copy brings them. The offsets count
+ * elements. Rows of one sequence stand together in the order of their positions. */
+struct step_arrays {
+    struct device_buffer *buffer;
+    size_t tokens;       // [rows]
+    size_t positions;    // [rows]
+    size_t row_starts;   // [sequences + 1], cumulative row counts
+    size_t block_tables; // [sequences, blocks_max]
+    size_t logit_rows;   // [logit rows]
+    int rows;
+    int sequences;
+    int blocks_max;
+};
+
+struct attention_shape {
+    int heads;
+    int kv_heads; // divides heads
+    int head_dim;
+    int block_tokens; // positions of one KV block
+};
+
+struct embed_args {
+    const struct device_buffer *table; // [vocabulary, width], as table_open made it
+    const struct step_arrays *step;
+    struct device_buffer *output; // [rows, width]
+    int width;
+};
+
+/* residual += delta; output = residual / sqrt(mean(residual^2) + epsilon) * scale. */
+struct add_norm_args {
+    struct device_buffer *residual;    // [rows, width]
+    const struct device_buffer *delta; // [rows, width] or NULL
+    const struct device_buffer *scale; // [width] f32
+    struct device_buffer *output;      // [rows, width]
+    int rows;
+    int width;
+    float epsilon;
+};
+
+/* rotations = (cos, sin) of position * inverse frequency, once per step for all layers. */
+struct rope_angles_args {
+    const struct step_arrays *step;
+    const struct device_buffer *inverse_frequencies; // [head_dim / 2] f32, scaling included
+    struct device_buffer *rotations;                 // [rows, head_dim / 2, 2] f32
+    int head_dim;
+};
+
+/* Rotates q in place and k on its way (half-split pairs: i with i + head_dim / 2); writes k and v
+ * to the cache. */
+struct rope_kv_write_args {
+    const struct step_arrays *step;
+    struct attention_shape shape;
+    const struct device_buffer *rotations;
+    struct device_buffer *qkv; // [rows, (heads + 2 * kv_heads) * head_dim]
+    struct device_buffer *kv;  // one layer's cache
+};
+
+/* Causal softmax(q k^T * scale) v over positions 0..position of each row. */
+struct attention_args {
+    const struct step_arrays *step;
+    struct attention_shape shape;
+    float scale;
+    const struct device_buffer *qkv; // q after rope_kv_write; k and v are not read from here
+    const struct device_buffer *kv;
+    struct device_buffer *output; // [rows, heads * head_dim]
+};
+
+struct token_count {
+    int32_t token;
+    int32_t count;
+};
+
+/* How one row is sampled. The order: mask, penalties, temperature, min_p, top_k, top_p. */
+struct sample_params {
+    float temperature; // 0: the most likely token, the lowest id among equals
+    float top_p;       // 1 (or 0): off
+    int top_k;         // 0: off
+    float min_p;       // 0: off
+    uint64_t seed;
+    uint32_t position; // the random number is a function of (seed, position)
+    float frequency_penalty;
+    float presence_penalty;
+    float repetition_penalty;                // 1 (or 0): off
+    const struct token_count *output_counts; // tokens of the output so far; borrowed for the call
+    int output_counts_count;
+    const uint32_t *allowed; // bit t % 32 of word t / 32 allows token t; NULL: all; borrowed
+};
+
+struct sample_args {
+    const struct device_buffer *logits; // [rows, vocabulary] f32, left as they are
+    int rows;
+    int vocabulary;
+    const struct sample_params *params; // [rows], host memory, read during the call
+    struct device_buffer *tokens;       // [rows] int32; -1 where logits are not finite
+    struct device_buffer *logprobs;     // [rows] f32 of the raw logits, or NULL
+};
+
+struct backend_operations {
+    void (*close)(struct backend *backend);
+
+    enum kernel_status (*buffer_open)(struct backend *backend, size_t bytes,
+                                      struct device_buffer **buffer_out);        // zeroed
+    void (*buffer_close)(struct backend *backend, struct device_buffer *buffer); // accepts NULL
+    enum kernel_status (*copy_in)(struct backend *backend, struct device_buffer *target,
+                                  size_t offset, const void *source, size_t bytes);
+    enum kernel_status (*copy_out)(struct backend *backend, void *target,
+                                   const struct device_buffer *source, size_t offset, size_t bytes);
+    enum kernel_status (*synchronize)(struct backend *backend);
+
+    /* WEIGHTS_AUTO becomes the format that is fastest here; KERNEL_NO_DEVICE if it cannot be. */
+    enum kernel_status (*weight_format)(const struct backend *backend, enum weight_format *format);
+    enum kernel_status (*weight_open)(struct backend *backend, const struct weight_source *source,
+                                      struct weight **weight_out);
+    void (*weight_close)(struct backend *backend, struct weight *weight); // accepts NULL
+    /* The rows of `part` as `embed` wants them. Closed as a buffer. */
+    enum kernel_status (*table_open)(struct backend *backend, const struct weight_part *part,
+                                     int columns, struct device_buffer **table_out);
+    /* Bytes of one block of one layer's KV cache. */
+    size_t (*kv_block_bytes)(const struct backend *backend, const struct attention_shape *shape);
+
+    enum kernel_status (*embed)(struct backend *backend, const struct embed_args *args);
+    enum kernel_status (*add_norm)(struct backend *backend, const struct add_norm_args *args);
+    /* output[rows, weight rows] = input[rows, weight columns] * weight^T + bias */
+    enum kernel_status (*linear)(struct backend *backend, const struct weight *weight,
+                                 const struct device_buffer *input, struct device_buffer *output,
+                                 int rows);
+    /* As linear with f32 output whatever the activations are. */
+    enum kernel_status (*logits)(struct backend *backend, const struct weight *weight,
+                                 const struct device_buffer *input, struct device_buffer *output,
+                                 int rows);
+    enum kernel_status (*rope_angles)(struct backend *backend, const struct rope_angles_args *args);
+    enum kernel_status (*rope_kv_write)(struct backend *backend,
+                                        const struct rope_kv_write_args *args);
+    enum kernel_status (*attention)(struct backend *backend, const struct attention_args *args);
+    /* output[r, i] = silu(input[r, i]) * input[r, width + i]; input is [rows, 2 * width]. */
+    enum kernel_status (*silu_mul)(struct backend *backend, const struct device_buffer *input,
+                                   struct device_buffer *output, int rows, int width);
+    /* output[i] = input[logit_rows[i]] for `count` rows of the step. */
+    enum kernel_status (*gather_rows)(struct backend *backend, const struct step_arrays *step,
+                                      const struct device_buffer *input,
+                                      struct device_buffer *output, int count, int width);
+    enum kernel_status (*sample)(struct backend *backend, const struct sample_args *args);
+};
+
+/* What every backend starts with. */
+struct backend {
+    const struct backend_operations *ops;
+    size_t activation_bytes;
+    char description[64]; // "cpu avx512 onednn 2.6.3, 2 threads": for logs and served_by
+};
+
+enum backend_device { BACKEND_AUTO, BACKEND_CPU };
+enum backend_isa { ISA_AUTO, ISA_AVX512, ISA_AVX2, ISA_PORTABLE };
+
+struct backend_options {
+    enum backend_device device;
+    enum backend_isa isa; // of the CPU backend; one that the machine lacks is an error
+    int threads;          // of the CPU backend, the caller's included; 0: one per processor
+    bool without_onednn;  // own matrix products even where oneDNN is built in
+};
+
+MUST_CHECK bool backend_open(const struct backend_options *options, struct backend **backend_out,
+                             struct error *error);
+void backend_close(struct backend *backend); // accepts NULL
+
+#endif

@@ -1,0 +1,77 @@
+/* dtype: conversions between f32, bf16 and f16. */
+#include "kernels/dtype.h"
+
+#include <string.h>
+
+size_t dtype_bytes(enum dtype dtype)
+{
+    return dtype == DTYPE_F32 ? 4 : 2;
+}
+
+const char *dtype_name(enum dtype dtype)
+{
+    static const char *const names[] = {"F32", "BF16", "F16"};
+    return names[dtype];
+}
+
+static float float_of_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+static uint32_t bits_of_float(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
+float dtype_bf16_to_f32(uint16_t bits)
+{
+    return float_of_bits((uint32_t)bits << 16);
+}
+
+uint16_t dtype_f32_to_bf16(float value)
+{
+    uint32_t bits = bits_of_float(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) {
+        return (uint16_t)((bits >> 16) | 0x40u); // a NaN must not round to infinity
+    }
+    return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/* f16: 1 sign, 5 exponent (bias 15), 10 mantissa bits. */
+static float f16_to_f32(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
+    uint32_t exponent = (half >> 10) & 0x1fu;
+    uint32_t mantissa = half & 0x3ffu;
+    if (exponent == 0) { // zero and subnormals: mantissa * 2^-24
+        float magnitude = (float)mantissa * 0x1p-24f;
+        return sign != 0 ? -magnitude : magnitude;
+    }
+    if (exponent == 0x1f) {
+        return float_of_bits(sign | 0x7f800000u | (mantissa << 13));
+    }
+    return float_of_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
+}
+
+static uint16_t load_u16(const unsigned char *bytes)
+{
+    return (uint16_t)(bytes[0] | (bytes[1] << 8));
+}
+
+void dtype_to_f32(float *target, const void *source, enum dtype dtype, size_t count)
+{
+    const unsigned char *bytes = source;
+    if (dtype == DTYPE_F32) {
+        memcpy(target, bytes, count * sizeof(float));
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint16_t bits = load_u16(bytes + 2 * i);
+        target[i] = dtype == DTYPE_BF16 ? dtype_bf16_to_f32(bits) : f16_to_f32(bits);
+    }
+}

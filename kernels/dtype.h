@@ -1,0 +1,24 @@
+/* dtype: the number formats that weights arrive in, and their conversion to f32. Thread: any. */
+#ifndef KERNELS_DTYPE_H
+#define KERNELS_DTYPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum dtype {
+    DTYPE_F32,
+    DTYPE_BF16,
+    DTYPE_F16,
+};
+
+size_t dtype_bytes(enum dtype dtype);
+const char *dtype_name(enum dtype dtype); // "F32", as safetensors spells it
+
+/* Reads `count` numbers from `source`, which may have any alignment and is little-endian. */
+void dtype_to_f32(float *target, const void *source, enum dtype dtype, size_t count);
+
+float dtype_bf16_to_f32(uint16_t bits);
+/* Rounds to nearest, ties to even; NaN stays NaN. */
+uint16_t dtype_f32_to_bf16(float value);
+
+#endif

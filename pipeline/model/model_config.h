@@ -1,0 +1,57 @@
+/* model_config: what config.json and generation_config.json say, checked and bounded.
+ *
+ * Families are data: the fields say what a layer does, not which family it is. A folder that asks
+ * for something else is refused by name.
+ */
+#ifndef PIPELINE_MODEL_MODEL_CONFIG_H
+#define PIPELINE_MODEL_MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/dtype.h"
+#include "schemas/base/error.h"
+
+enum { STOP_TOKENS_MAX = 16 };
+
+enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 };
+
+struct rope_config {
+    double theta;
+    enum rope_scaling scaling;
+    double factor;           // linear, llama3
+    double low_freq_factor;  // llama3
+    double high_freq_factor; // llama3
+    double original_context; // llama3: positions that the model was first trained for
+};
+
+struct model_config {
+    char architecture[48]; // "LlamaForCausalLM"
+    enum dtype dtype;      // what config.json declares; tensors may differ
+    int vocabulary;
+    int hidden;
+    int intermediate; // width of the MLP
+    int layers;
+    int heads;
+    int kv_heads;
+    int head_dim; // not always hidden / heads
+    int context;  // positions, prompt and output together
+    double norm_epsilon;
+    struct rope_config rope;
+    bool has_qkv_bias;
+    bool has_output_bias; // of the attention's output projection
+    bool has_mlp_bias;
+    bool ties_embeddings;
+    int32_t bos_token; // -1: none
+    int32_t stop_tokens[STOP_TOKENS_MAX];
+    int stop_tokens_count;
+};
+
+/* Reads config.json and, where it is there, generation_config.json of the folder `path`. */
+MUST_CHECK bool model_config_load(const char *path, struct model_config *config_out,
+                                  struct error *error);
+
+/* inverse_frequencies_out: [head_dim / 2], scaling applied. */
+void model_config_frequencies(const struct model_config *config, float *inverse_frequencies_out);
+
+#endif
