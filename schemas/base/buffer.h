@@ -1,7 +1,7 @@
 /* buffer: bytes that grow up to a mandatory maximum.
  *
- * Failure (the maximum passed, or out of memory) is sticky: later appends do nothing, so a writer may
- * append freely and ask once at the end with `buffer_failed`. Belongs to one thread at a time.
+ * Failure (the maximum passed, or out of memory) is sticky: later appends do nothing, so a writer
+ * may append freely and ask once at the end with `buffer_failed`. Belongs to one thread at a time.
  */
 #ifndef SCHEMAS_BASE_BUFFER_H
 #define SCHEMAS_BASE_BUFFER_H

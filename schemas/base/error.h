@@ -1,7 +1,7 @@
 /* Errors: set once where the fault is seen, passed up untouched, never logged on the way.
  *
- * A function that can fail returns bool, takes `struct error *error` last and leaves it untouched on
- * success. `error_set` returns false, so a failing line is one line:
+ * A function that can fail returns bool, takes `struct error *error` last and leaves it untouched
+ * on success. `error_set` returns false, so a failing line is one line:
  *     return error_set(error, ERROR_INVALID, "invalid_value", "top_p", "top_p is %g, ...", p);
  * Messages say what is wrong, the limit and the value, in lower case and without a full stop.
  *
