@@ -33,12 +33,15 @@ struct openai_request {
     json_t *root; // owned; the members below borrow from it or from the arena
     struct bytes model;
 
-    const json_t *messages;        // chat: a non-empty array, checked
+    /* Chat: a non-empty array, checked and made plain for templates: content is a string (text
+     * parts are joined by a line feed) or, beside tool_calls, null or absent; developer became
+     * system. */
+    const json_t *messages;
     struct openai_prompt *prompts; // completions: [prompts_count]
     int prompts_count;
 
-    int n;          // choices per prompt
-    int max_tokens; // 0: as many as the context allows
+    int n;                                                // choices per prompt
+    int max_tokens;                                       // 0: as many as the context allows
     bool has_temperature, has_top_p, has_top_k, has_seed; // else the model's own defaults hold
     double temperature;
     double top_p;
@@ -50,15 +53,16 @@ struct openai_request {
     uint64_t seed;
     struct bytes stops[OPENAI_STOPS_MAX];
     int stops_count;
-    bool ignore_eos;   // as vLLM has it, for measuring
+    bool ignore_eos; // as vLLM has it, for measuring
     bool wants_logprobs;
-    bool wants_echo;   // completions
+    bool wants_echo; // completions
 };
 
 /* "/v1/chat/completions" and so on; ENDPOINT_NONE when unknown. */
 enum openai_endpoint openai_endpoint_of(struct bytes url);
 
-/* Parses `body` into *request (filled also on failure as far as it came; close it in both cases). */
+/* Parses `body` into *request (filled also on failure as far as it came; close it in both cases).
+ */
 MUST_CHECK bool openai_request_parse(enum openai_endpoint endpoint, struct bytes body,
                                      struct arena *arena, struct openai_request *request,
                                      struct error *error);

@@ -8,7 +8,7 @@
 #include "schemas/base/records.h"
 
 struct openai_token_logprob {
-    struct bytes token; // its text, perhaps not whole UTF-8 alone
+    struct bytes token; // its bytes, perhaps not whole UTF-8 alone
     double logprob;
 };
 
@@ -21,9 +21,10 @@ struct openai_choice {
 
 struct openai_response {
     enum openai_endpoint endpoint;
-    struct bytes id;     // without prefix; "chatcmpl-" or "cmpl-" is added
-    int64_t created;     // Unix seconds
-    struct bytes model;  // the public name that was asked for
+    struct bytes id;          // without prefix; "chatcmpl-" or "cmpl-" is added
+    int64_t created;          // Unix seconds
+    struct bytes model;       // the public name that was asked for
+    struct bytes fingerprint; // system_fingerprint: what answered; absent = null
     const struct openai_choice *choices;
     int choices_count;
     struct usage usage;

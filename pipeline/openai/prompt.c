@@ -1,0 +1,115 @@
+/* prompt: the `prompt` of a completions request (text, texts, ids, arrays of ids), and `stop`. */
+#include "pipeline/openai/parameter.h"
+
+#include <limits.h>
+
+enum { STOP_BYTES_MAX = 1024 };
+
+static bool wrong_shape(struct parse *parse)
+{
+    return error_set(parse->error, ERROR_INVALID, "invalid_type", "prompt",
+                     "prompt must be a string, an array of strings, an array of token ids or an "
+                     "array of arrays of token ids");
+}
+
+static bool read_id(const json_t *value, struct parse *parse, int32_t *id_out)
+{
+    if (!json_is_integer(value)) {
+        return wrong_shape(parse);
+    }
+    json_int_t id = json_integer_value(value);
+    if (id < 0 || id > INT32_MAX) {
+        return error_set(parse->error, ERROR_INVALID, "invalid_value", "prompt",
+                         "prompt has the token id %lld, must be from 0 to %ld", (long long)id,
+                         (long)INT32_MAX);
+    }
+    *id_out = (int32_t)id;
+    return true;
+}
+
+static bool read_ids(const json_t *array, struct parse *parse, struct openai_prompt *prompt)
+{
+    size_t count = json_array_size(array);
+    if (count == 0 || count > INT_MAX) {
+        return error_set(parse->error, ERROR_INVALID, "invalid_value", "prompt",
+                         "prompt has an array of %zu token ids, must have 1 to %d", count, INT_MAX);
+    }
+    int32_t *ids = arena_alloc_array(parse->arena, count, sizeof *ids);
+    if (ids == NULL) {
+        return parse_too_large(parse, "prompt");
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!read_id(json_array_get(array, i), parse, &ids[i])) {
+            return false;
+        }
+    }
+    *prompt = (struct openai_prompt){.ids = ids, .ids_count = (int)count};
+    return true;
+}
+
+/* One element of an array of prompts, or a prompt that stands alone. */
+static bool read_one(const json_t *value, struct parse *parse, struct openai_prompt *prompt)
+{
+    if (json_is_string(value)) {
+        *prompt = (struct openai_prompt){.text = string_bytes(value)};
+        return true;
+    }
+    return json_is_array(value) ? read_ids(value, parse, prompt) : wrong_shape(parse);
+}
+
+bool read_prompt(const struct parameter *parameter, json_t *value, struct parse *parse)
+{
+    const json_t *first = json_array_get(value, 0); // NULL when it is no array
+    bool is_many = json_is_string(first) || json_is_array(first);
+    size_t count = is_many ? json_array_size(value) : 1;
+    if (count > OPENAI_CHOICES_MAX) {
+        return error_set(parse->error, ERROR_INVALID, "invalid_value", parameter->name,
+                         "prompt has %zu prompts, must have 1 to %d", count, OPENAI_CHOICES_MAX);
+    }
+    struct openai_prompt *prompts = arena_alloc_array(parse->arena, count, sizeof *prompts);
+    if (prompts == NULL) {
+        return parse_too_large(parse, parameter->name);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *one = is_many ? json_array_get(value, i) : value;
+        if (is_many && json_typeof(one) != json_typeof(first)) {
+            return wrong_shape(parse);
+        }
+        if (!read_one(one, parse, &prompts[i])) {
+            return false;
+        }
+    }
+    parse->request->prompts = prompts;
+    parse->request->prompts_count = (int)count;
+    return true;
+}
+
+bool read_stop(const struct parameter *parameter, json_t *value, struct parse *parse)
+{
+    struct openai_request *request = parse->request;
+    if (!json_is_string(value) && !json_is_array(value)) {
+        return error_set(parse->error, ERROR_INVALID, "invalid_type", parameter->name,
+                         "stop is %s, must be a string or an array of strings", type_phrase(value));
+    }
+    size_t count = json_is_string(value) ? 1 : json_array_size(value);
+    if (count > OPENAI_STOPS_MAX) {
+        return error_set(parse->error, ERROR_INVALID, "invalid_value", parameter->name,
+                         "stop has %zu strings, must have at most %d", count, OPENAI_STOPS_MAX);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *one = json_is_string(value) ? value : json_array_get(value, i);
+        if (!json_is_string(one)) {
+            return error_set(parse->error, ERROR_INVALID, "invalid_type", parameter->name,
+                             "stop[%zu] is %s, must be a string", i, type_phrase(one));
+        }
+        struct bytes text = string_bytes(one);
+        if (text.size == 0 || text.size > STOP_BYTES_MAX) {
+            return error_set(parse->error, ERROR_INVALID, "invalid_value", parameter->name,
+                             "stop[%zu] has %zu bytes, must have 1 to %d", i, text.size,
+                             STOP_BYTES_MAX);
+        }
+        request->stops[i] = text;
+    }
+    request->stops_count = (int)count;
+    return true;
+}

@@ -1,0 +1,133 @@
+/* request: a body is parsed once by jansson, then each of its members is given to its row of the
+ * table (parameter.c), then what spans several members is checked.
+ *
+ * A repeated key keeps its last value, as OpenAI's own parser has it.
+ */
+#include "pipeline/openai/request.h"
+
+#include <string.h>
+
+#include "pipeline/openai/parameter.h"
+
+enum { COMPLETIONS_MAX_TOKENS = 16 }; // OpenAI's default for /v1/completions
+
+enum openai_endpoint openai_endpoint_of(struct bytes url)
+{
+    if (bytes_equal_text(url, "/v1/chat/completions")) {
+        return ENDPOINT_CHAT;
+    }
+    return bytes_equal_text(url, "/v1/completions") ? ENDPOINT_COMPLETIONS : ENDPOINT_NONE;
+}
+
+/* jansson's text quotes the input; only its place goes into the message. */
+static bool load(struct bytes body, struct openai_request *request, struct error *error)
+{
+    json_error_t fault;
+    request->root = json_loadb(body.data, body.size, JSON_ALLOW_NUL, &fault);
+    if (request->root == NULL && json_error_code(&fault) == json_error_out_of_memory) {
+        return error_set(error, ERROR_INTERNAL, "out_of_memory", NULL,
+                         "no memory to parse a body of %zu bytes", body.size);
+    }
+    if (request->root == NULL) {
+        return error_set(error, ERROR_INVALID, "invalid_json", NULL,
+                         "the body is not valid JSON in UTF-8 at byte %d (line %d, column %d)",
+                         fault.position, fault.line, fault.column);
+    }
+    if (!json_is_object(request->root)) {
+        return error_set(error, ERROR_INVALID, "invalid_json", NULL,
+                         "the body is %s, must be a JSON object", type_phrase(request->root));
+    }
+    return true;
+}
+
+static bool read_parameters(struct parse *parse)
+{
+    struct openai_request *request = parse->request;
+    const char *name;
+    json_t *value;
+    json_object_foreach (request->root, name, value) {
+        const struct parameter *parameter = parameter_find(request->endpoint, name);
+        if (parameter == NULL) {
+            return error_set(parse->error, ERROR_INVALID, "unknown_parameter", NULL,
+                             "'%.100s' is not a parameter of this endpoint", name);
+        }
+        if (!json_is_null(value) && !parameter->read(parameter, value, parse)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool missing(const char *name, struct error *error)
+{
+    return error_set(error, ERROR_INVALID, "missing_required_parameter", name,
+                     "%s is missing, it is required", name);
+}
+
+static bool check_required(const struct openai_request *request, struct error *error)
+{
+    if (request->model.data == NULL) {
+        return missing("model", error);
+    }
+    if (request->endpoint == ENDPOINT_CHAT && request->messages == NULL) {
+        return missing("messages", error);
+    }
+    if (request->endpoint == ENDPOINT_COMPLETIONS && request->prompts_count == 0) {
+        return missing("prompt", error);
+    }
+    return true;
+}
+
+static bool settle_max_tokens(struct parse *parse)
+{
+    int a = parse->max_tokens;
+    int b = parse->max_completion_tokens;
+    if (a != 0 && b != 0 && a != b) {
+        return error_set(parse->error, ERROR_INVALID, "invalid_value", "max_completion_tokens",
+                         "max_completion_tokens is %d and max_tokens is %d, must be the same or "
+                         "one of them absent",
+                         b, a);
+    }
+    int fallback = parse->request->endpoint == ENDPOINT_COMPLETIONS ? COMPLETIONS_MAX_TOKENS : 0;
+    parse->request->max_tokens = b != 0 ? b : a != 0 ? a : fallback;
+    return true;
+}
+
+static bool check_combinations(const struct openai_request *request, struct error *error)
+{
+    int prompts_count = request->endpoint == ENDPOINT_CHAT ? 1 : request->prompts_count;
+    if (request->n * prompts_count > OPENAI_CHOICES_MAX) {
+        return error_set(error, ERROR_INVALID, "invalid_value", "n",
+                         "n is %d for %d prompts, their product must be at most %d", request->n,
+                         prompts_count, OPENAI_CHOICES_MAX);
+    }
+    if (request->wants_echo && request->wants_logprobs) {
+        return error_set(error, ERROR_INVALID, "unsupported_value", "echo",
+                         "echo is true together with logprobs: logprobs of the prompt are not "
+                         "supported");
+    }
+    return true;
+}
+
+bool openai_request_parse(enum openai_endpoint endpoint, struct bytes body, struct arena *arena,
+                          struct openai_request *request, struct error *error)
+{
+    *request = (struct openai_request){
+        .endpoint = endpoint,
+        .n = 1,
+        .temperature = 1,
+        .top_p = 1,
+        .repetition_penalty = 1,
+    };
+    struct parse parse = {
+        .request = request, .arena = arena, .error = error, .body_bytes = body.size};
+    return load(body, request, error) && read_parameters(&parse) &&
+           check_required(request, error) && settle_max_tokens(&parse) &&
+           check_combinations(request, error);
+}
+
+void openai_request_close(struct openai_request *request)
+{
+    json_decref(request->root);
+    *request = (struct openai_request){0};
+}

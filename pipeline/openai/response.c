@@ -1,0 +1,139 @@
+/* response: written piece by piece, in the order of members that OpenAI's own responses have. */
+#include "pipeline/openai/response.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "pipeline/openai/quote.h"
+
+/* OpenAI gives this for a token without probability; JSON has no infinity. */
+static const double LOGPROB_MIN = -9999.0;
+
+static void write_logprob(struct buffer *out, double logprob)
+{
+    double value = isnan(logprob) || logprob < LOGPROB_MIN ? LOGPROB_MIN : logprob;
+    buffer_printf(out, "%.9g", value); // a float's digits
+}
+
+static void write_quoted_or_null(struct buffer *out, struct bytes text)
+{
+    if (text.data == NULL) {
+        buffer_append_text(out, "null");
+    } else {
+        quote_json(out, text);
+    }
+}
+
+static void write_chat_logprobs(const struct openai_choice *choice, struct buffer *out)
+{
+    buffer_append_text(out, "{\"content\":[");
+    for (int i = 0; i < choice->logprobs_count; i++) {
+        const struct openai_token_logprob *item = &choice->logprobs[i];
+        buffer_append_text(out, i > 0 ? ",{\"token\":" : "{\"token\":");
+        quote_json(out, item->token);
+        buffer_append_text(out, ",\"logprob\":");
+        write_logprob(out, item->logprob);
+        buffer_append_text(out, ",\"bytes\":[");
+        for (size_t j = 0; j < item->token.size; j++) {
+            buffer_printf(out, j > 0 ? ",%u" : "%u", (unsigned)(unsigned char)item->token.data[j]);
+        }
+        buffer_append_text(out, "],\"top_logprobs\":[]}");
+    }
+    buffer_append_text(out, "],\"refusal\":null}");
+}
+
+/* Characters, not bytes; a character that spans tokens counts where it begins. */
+static int64_t characters(struct bytes text)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        count += ((unsigned char)text.data[i] & 0xC0) != 0x80;
+    }
+    return count;
+}
+
+static void write_completion_logprobs(const struct openai_choice *choice, struct buffer *out)
+{
+    buffer_append_text(out, "{\"tokens\":[");
+    for (int i = 0; i < choice->logprobs_count; i++) {
+        buffer_append_text(out, i > 0 ? "," : "");
+        quote_json(out, choice->logprobs[i].token);
+    }
+    buffer_append_text(out, "],\"token_logprobs\":[");
+    for (int i = 0; i < choice->logprobs_count; i++) {
+        buffer_append_text(out, i > 0 ? "," : "");
+        write_logprob(out, choice->logprobs[i].logprob);
+    }
+    buffer_append_text(out, "],\"text_offset\":[");
+    int64_t offset = 0;
+    for (int i = 0; i < choice->logprobs_count; i++) {
+        buffer_printf(out, "%s%" PRId64, i > 0 ? "," : "", offset);
+        offset += characters(choice->logprobs[i].token);
+    }
+    buffer_append_text(out, "],\"top_logprobs\":null}");
+}
+
+static void write_choice(const struct openai_response *response, int index, struct buffer *out)
+{
+    const struct openai_choice *choice = &response->choices[index];
+    bool is_chat = response->endpoint == ENDPOINT_CHAT;
+    buffer_printf(out, "{\"index\":%d,", index);
+    buffer_append_text(out,
+                       is_chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":");
+    quote_json(out, choice->text);
+    buffer_append_text(out, is_chat ? ",\"refusal\":null},\"logprobs\":" : ",\"logprobs\":");
+    if (choice->logprobs == NULL) {
+        buffer_append_text(out, "null");
+    } else if (is_chat) {
+        write_chat_logprobs(choice, out);
+    } else {
+        write_completion_logprobs(choice, out);
+    }
+    buffer_append_text(out, ",\"finish_reason\":");
+    quote_json(out, bytes_of(choice->finish_reason));
+    buffer_append_char(out, '}');
+}
+
+static void write_usage(const struct usage *usage, struct buffer *out)
+{
+    buffer_printf(out,
+                  "\"usage\":{\"prompt_tokens\":%" PRId64 ",\"completion_tokens\":%" PRId64
+                  ",\"total_tokens\":%" PRId64
+                  ",\"prompt_tokens_details\":{\"cached_tokens\":%" PRId64 "}}",
+                  usage->prompt_tokens, usage->completion_tokens,
+                  usage->prompt_tokens + usage->completion_tokens, usage->cached_tokens);
+}
+
+void openai_response_write(const struct openai_response *response, struct buffer *out)
+{
+    bool is_chat = response->endpoint == ENDPOINT_CHAT;
+    buffer_append_text(out, is_chat ? "{\"id\":\"chatcmpl-" : "{\"id\":\"cmpl-");
+    escape_json(out, response->id);
+    buffer_append_text(out, is_chat ? "\",\"object\":\"chat.completion\""
+                                    : "\",\"object\":\"text_completion\"");
+    buffer_printf(out, ",\"created\":%" PRId64 ",\"model\":", response->created);
+    quote_json(out, response->model);
+    buffer_append_text(out, ",\"choices\":[");
+    for (int i = 0; i < response->choices_count; i++) {
+        buffer_append_text(out, i > 0 ? "," : "");
+        write_choice(response, i, out);
+    }
+    buffer_append_text(out, "],");
+    write_usage(&response->usage, out);
+    buffer_append_text(out, ",\"system_fingerprint\":");
+    write_quoted_or_null(out, response->fingerprint);
+    buffer_append_char(out, '}');
+}
+
+void openai_error_write(const struct error *error, struct buffer *out)
+{
+    buffer_append_text(out, "{\"error\":{\"message\":");
+    quote_json(out, bytes_of(error->message));
+    buffer_append_text(out, ",\"type\":");
+    quote_json(out, bytes_of(error_type(error->kind)));
+    buffer_append_text(out, ",\"param\":");
+    write_quoted_or_null(out, bytes_of(error->param));
+    buffer_append_text(out, ",\"code\":");
+    write_quoted_or_null(out, bytes_of(error->code));
+    buffer_append_text(out, "}}");
+}
