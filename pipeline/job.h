@@ -23,7 +23,7 @@ struct route;
 struct job;
 
 /* What a generator gave for one call. */
-struct answer {
+struct call_answer {
     struct error error; // ERROR_NONE: body is an OpenAI response; otherwise why there is none
     int status_code;    // of body
     struct bytes body;  // [job's arena] an OpenAI response or error object
@@ -39,7 +39,7 @@ struct call {
     const struct route *route;     // who answers, under which public name
     void *state;                   // the generator's own, [job's arena]
     double submitted_ms;           // monotonic
-    struct answer answer;
+    struct call_answer answer;
 };
 
 enum job_outcome {
