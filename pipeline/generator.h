@@ -1,7 +1,9 @@
-/* generator: who answers calls. The local engine, a remote OpenAI-compatible endpoint, a scripted fake.
+/* generator: who answers calls. The local engine, a remote OpenAI-compatible endpoint, a scripted
+ * fake.
  *
- * A call goes prepare -> submit -> (poll). Between a true submit and the poll that returns it, the call
- * is the generator's. Every submitted call comes back through poll exactly once, cancelled ones too.
+ * A call goes prepare -> submit -> (poll). Between a true submit and the poll that returns it, the
+ * call is the generator's. Every submitted call comes back through poll exactly once, cancelled
+ * ones too.
  */
 #ifndef PIPELINE_GENERATOR_H
 #define PIPELINE_GENERATOR_H
@@ -19,8 +21,9 @@ struct generator_ops {
     bool (*prepare)(struct generator *generator, struct call *call, struct error *error);
     /* Thread: loop. False when full, by bytes or tokens: submit again after the next poll. */
     bool (*submit)(struct generator *generator, struct call *call);
-    /* Thread: loop. The call still comes back through poll, soon. */
-    void (*cancel)(struct generator *generator, struct call *call);
+    /* Thread: loop. The call still comes back through poll, soon, with ERROR_CANCELLED unless it
+     * was answered already. With `only_waiting` a call whose work has begun goes on. */
+    void (*cancel)(struct generator *generator, struct call *call, bool only_waiting);
     /* Thread: loop. Takes at most calls_max answered calls; call->answer is whole. */
     size_t (*poll)(struct generator *generator, struct call **calls_out, size_t calls_max);
     /* Thread: loop. Everything submitted must have come back. */

@@ -1,9 +1,9 @@
 /* job: one record on its way from intake to outcome, with the calls that it needs.
  *
- * A job lives in one bounded arena that it owns, and has exactly one owning thread at a time: the loop
- * while it rests, a pool thread while it is prepared or composed, the generator while it is answered.
- * Mailboxes move the pointer and with it the ownership. The loop closes a job after its outcome is
- * committed, or when its partition is gone.
+ * A job lives in one bounded arena that it owns, and has exactly one owning thread at a time: the
+ * loop while it rests, a pool thread while it is prepared or composed, the generator while it is
+ * answered. Mailboxes move the pointer and with it the ownership. The loop closes a job after its
+ * outcome is committed, or when its partition is gone.
  *
  *     intake -> PREPARING (pool) -> ANSWERING (generator) -> COMPOSING (pool) -> DONE (loop)
  */
@@ -55,7 +55,9 @@ struct job {
 
     // The record as it came; memory in the arena.
     struct source source;
-    uint32_t epoch; // assignment of source.partition under which it came
+    struct bytes id; // derived from source: the same at each execution; job_identify sets it
+    uint64_t seed;   // likewise, for requests without one
+    uint32_t epoch;  // assignment of source.partition under which it came
     int64_t timestamp_ms;
     struct bytes key;   // .data NULL: no key
     struct bytes value; // as received
@@ -65,8 +67,8 @@ struct job {
 
     struct call *calls; // [calls_count]
     int calls_count;
-    int attempt;         // 1 at first
-    double received_ms;  // monotonic
+    int attempt;        // 1 at first
+    double received_ms; // monotonic
     _Atomic bool is_cancelled;
 
     enum job_outcome outcome;
@@ -76,12 +78,19 @@ struct job {
     // Session's own.
     struct task task;
     struct job *previous, *next; // among the jobs of the session
+    struct job *queue_next;      // among those that wait for the generator
     int stage;
+    bool has_expired;   // its deadline passed while it was inside
+    double retry_at_ms; // monotonic, while it waits for its next attempt
+    void *session;
     void *end; // for the end (Kafka, batch) that brought the job
 };
 
 /* NULL when out of memory. `bytes_max` bounds the arena. */
 struct job *job_open(size_t bytes_max);
 void job_close(struct job *job); // accepts NULL
+
+/* Sets id (32 hexadecimal digits) and seed from job->source. False when the arena is full. */
+bool job_identify(struct job *job);
 
 #endif

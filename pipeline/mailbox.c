@@ -2,6 +2,7 @@
 #include "pipeline/mailbox.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "schemas/base/check.h"

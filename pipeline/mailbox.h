@@ -1,7 +1,7 @@
 /* mailbox: a bounded queue of pointers from any thread to one owner.
  *
- * Posting to an empty mailbox calls `on_wake` once (outside the lock), so that an owner that sleeps in
- * an event loop can be woken; an owner that takes all there is on each wake misses nothing. The
+ * Posting to an empty mailbox calls `on_wake` once (outside the lock), so that an owner that sleeps
+ * in an event loop can be woken; an owner that takes all there is on each wake misses nothing. The
  * capacity is set from what the credits at intake admit, so that a post inside cannot fail.
  */
 #ifndef PIPELINE_MAILBOX_H

@@ -62,8 +62,8 @@ bool pool_open(int threads_count, struct pool **pool_out, struct error *error)
         int code = pthread_create(&pool->threads[i], NULL, run_thread, pool);
         if (code != 0) {
             pool_close(pool);
-            return error_set(error, ERROR_FATAL, NULL, NULL, "cannot start thread %d of %d: error %d",
-                             i + 1, threads_count, code);
+            return error_set(error, ERROR_FATAL, NULL, NULL,
+                             "cannot start thread %d of %d: error %d", i + 1, threads_count, code);
         }
         pool->threads_count++;
     }

@@ -1,9 +1,9 @@
 /* pool: a few threads for what takes longer than an event loop may wait: JSON, templates,
  * tokenizing, detokenizing, comparing.
  *
- * Tasks are embedded in what they work on (no allocation), run in the order of submission, and report
- * through a mailbox of their own. The queue is unbounded in itself: the credits taken at intake bound
- * how many tasks exist.
+ * Tasks are embedded in what they work on (no allocation), run in the order of submission, and
+ * report through a mailbox of their own. The queue is unbounded in itself: the credits taken at
+ * intake bound how many tasks exist.
  */
 #ifndef PIPELINE_POOL_H
 #define PIPELINE_POOL_H

@@ -1,8 +1,8 @@
 /* config: every setting of Millrace, from one YAML file, --set key=value and MILLRACE_KEY.
  *
- * One table (config.c) holds each setting's name, type, default, bounds and help; the reference page is
- * generated from it. Keys may be nested or dotted. Unknown keys are errors that name the nearest known
- * key. Filled at start, read-only afterwards: any thread may read.
+ * One table (config.c) holds each setting's name, type, default, bounds and help; the reference
+ * page is generated from it. Keys may be nested or dotted. Unknown keys are errors that name the
+ * nearest known key. Filled at start, read-only afterwards: any thread may read.
  */
 #ifndef WORKER_CONFIG_H
 #define WORKER_CONFIG_H
@@ -39,13 +39,13 @@ struct config_topics {
 };
 
 struct config_engine {
-    char *device;  // auto | cpu | cuda
-    char *weights; // auto | f32 | bf16 | int8
-    char *isa;     // auto | avx512 | avx2 | portable (CPU)
+    char *device;    // auto | cpu | cuda
+    char *weights;   // auto | f32 | bf16 | int8
+    char *isa;       // auto | avx512 | avx2 | portable (CPU)
     int64_t threads; // CPU threads of the device; 0 = one per core
     int64_t max_num_seqs;
     int64_t max_num_batched_tokens;
-    int64_t max_model_len; // 0 = the model's own
+    int64_t max_model_len;  // 0 = the model's own
     int64_t kv_cache_bytes; // 0 = from gpu_memory_utilization on a GPU, 1 GiB on a CPU
     double gpu_memory_utilization;
     bool enable_prefix_caching;
@@ -65,11 +65,11 @@ struct config {
     struct config_topics topics;
     enum config_format output_format;
     enum config_guarantee delivery_guarantee;
-    char *worker_id; // unique per process by default
+    char *worker_id;    // unique per process by default
     char *registry_url; // "" = none
     int64_t drain_timeout_ms;
     int64_t attempts_max;
-    int64_t intake_bytes_max;  // credits: memory of the records inside
+    int64_t intake_bytes_max; // credits: memory of the records inside
     int64_t intake_records_max;
     int64_t record_bytes_max; // a larger value is a dead letter
     int64_t pool_threads;     // 0 = one per core
@@ -79,7 +79,7 @@ struct config {
     char *http_host;
     int64_t http_port; // 0 = none
     bool http_port_is_default;
-    char *log_level; // debug | info | warn | error
+    char *log_level;                 // debug | info | warn | error
     enum config_generator generator; // scripted: answers without a model, for measuring
     int64_t scripted_latency_ms;
 };

@@ -13,7 +13,8 @@ bool route_table_open(size_t routes_max, struct route_table **table_out, struct 
 {
     struct route_table *table = calloc(1, sizeof *table + routes_max * sizeof table->routes[0]);
     if (table == NULL) {
-        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for %zu routes", routes_max);
+        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for %zu routes",
+                         routes_max);
     }
     table->count_max = routes_max;
     *table_out = table;

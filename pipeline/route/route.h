@@ -18,8 +18,8 @@ struct generator;
 struct route {
     struct bytes name; // public
     struct generator *generator;
-    int model;                   // the generator's own index
-    struct served_by served_by;  // endpoint, model, weights hash, ...
+    int model;                  // the generator's own index
+    struct served_by served_by; // endpoint, model, weights hash, ...
 };
 
 struct route_table;
@@ -27,7 +27,8 @@ struct route_table;
 MUST_CHECK bool route_table_open(size_t routes_max, struct route_table **table_out,
                                  struct error *error);
 void route_table_close(struct route_table *table); // accepts NULL
-/* Copies *route; the bytes inside are borrowed until route_table_close. False when the name is taken. */
+/* Copies *route; the bytes inside are borrowed until route_table_close. False when the name is
+ * taken. */
 MUST_CHECK bool route_table_add(struct route_table *table, const struct route *route,
                                 struct error *error);
 /* NULL when there is none. */
