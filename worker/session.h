@@ -1,8 +1,8 @@
 /* session: takes jobs in and gives outcomes back, the same for Kafka and for `batch`.
  *
  * An end (Kafka, a batch file) brings records with `session_intake` and gets each back through
- * `on_outcome`, in the order in which they finish. Credits in bytes and records are taken at intake, so
- * that nothing inside can be full; an end that finds no room waits for `on_room`.
+ * `on_outcome`, in the order in which they finish. Credits in bytes and records are taken at intake,
+ * so that nothing inside can be full; an end that finds no room waits for `on_room`.
  *
  *     end: job_open, fill source..request          -> session_intake
  *     session: prepare (pool), answer (generator), compose (pool)
@@ -41,8 +41,8 @@ void session_close(struct session *session);
 
 /* Whether a record of value_bytes may come in now. */
 bool session_has_room(const struct session *session, size_t value_bytes);
-/* A job with room for a record of value_bytes: copies nothing, takes the credits. NULL: out of memory.
- * The caller fills it and gives it to session_intake, or takes it back with session_release. */
+/* A job with room for a record of value_bytes: copies nothing, takes the credits. NULL: out of
+ * memory. The caller fills it and gives it to session_intake, or ends it with session_release. */
 struct job *session_job(struct session *session, size_t value_bytes);
 void session_intake(struct session *session, struct job *job);
 /* Ends a job whose outcome is committed, written or dropped; gives its credits back. */
@@ -50,8 +50,9 @@ void session_release(struct session *session, struct job *job);
 
 /* Cancels the jobs for which `matches` is true; they come out as OUTCOME_DROPPED. With `only_waiting`
  * those that a generator already works on go on. */
-void session_cancel(struct session *session, bool (*matches)(const struct job *job, void *context),
-                    void *context, bool only_waiting);
+void session_cancel(struct session *session,
+                    bool (*matches)(const struct job *job, void *context), void *context,
+                    bool only_waiting);
 
 size_t session_jobs(const struct session *session); // inside or not yet released
 const struct route_table *session_routes(const struct session *session);
