@@ -1,14 +1,14 @@
 /* engine: runs token sequences through the models of one device by continuous batching.
  *
- * Speaks token ids only; text, templates and stop strings are decided outside. One thread, started by
- * engine_open, plans and runs steps; it never waits for anything but work. A step has decode rows
- * first, then chunks of prompts, up to max_num_batched_tokens rows; finished sequences leave and
- * waiting ones join at every step. A sequence that finds no free KV block is preempted and
+ * Speaks token ids only; text, templates and stop strings are decided outside. One thread, started
+ * by engine_open, plans and runs steps; it never waits for anything but work. A step has decode
+ * rows first, then chunks of prompts, up to max_num_batched_tokens rows; finished sequences leave
+ * and waiting ones join at every step. A sequence that finds no free KV block is preempted and
  * recomputed; the answer is the same (row invariance, DESIGN of model and kernels).
  *
  * Ownership: a sequence's memory (prompt, output) is the submitter's and must stay until on_finish
- * for it has been called. Between submit and on_finish the engine owns every field but `output` up to
- * `output_count`, which any thread may read (acquire).
+ * for it has been called. Between submit and on_finish the engine owns every field but `output` up
+ * to `output_count`, which any thread may read (acquire).
  */
 #ifndef PIPELINE_ENGINE_ENGINE_H
 #define PIPELINE_ENGINE_ENGINE_H
@@ -33,10 +33,10 @@ struct sequence_params {
     int max_tokens;              // output has room for this many
     const int32_t *stop_tokens;  // end the output and are not part of it
     int stop_tokens_count;
-    bool ignore_eos;         // stop tokens do not stop
-    bool wants_progress;     // on_progress after each token (the submitter checks stop strings)
-    int priority;            // lower runs first
-    int64_t deadline_ms;     // Unix time, or 0: order only; the owner of the call enforces it
+    bool ignore_eos;     // stop tokens do not stop
+    bool wants_progress; // on_progress after each token (the submitter checks stop strings)
+    int priority;        // lower runs first
+    int64_t deadline_ms; // Unix time, or 0: order only; the owner of the call enforces it
 };
 
 /* Monotonic milliseconds, 0 when not reached. */
@@ -67,7 +67,9 @@ struct sequence {
     struct sequence *next;        // engine's own while submitted
 };
 
-/* Both are called on the engine thread and must be quick (post to a mailbox). */
+/* Both are called on the engine thread and must be quick (post to a mailbox); they may call the
+ * functions below that any thread may call. on_progress: after each token that does not end its
+ * sequence, where the sequence wants it. */
 struct engine_observer {
     void (*on_progress)(void *context, struct sequence *sequence);
     void (*on_finish)(void *context, struct sequence *sequence);
@@ -75,14 +77,15 @@ struct engine_observer {
 };
 
 struct engine_options {
-    struct model **models; // borrowed until engine_close
-    const double *kv_shares; // [models] share of kv_bytes, or NULL for equal shares
+    struct model **models;   // borrowed until engine_close
+    const double *kv_shares; // [models] fractions of kv_bytes, or NULL for equal ones
     int models_count;
-    size_t kv_bytes;       // KV cache of all models together
-    int max_num_seqs;      // running at once
-    int max_num_batched_tokens; // rows of one step
-    int max_model_len;     // 0: each model's own
-    int max_waiting;       // submitted and not yet running; engine_submit is false beyond
+    size_t kv_bytes;            // KV cache of all models together
+    int max_num_seqs;           // running at once, of each model
+    int max_num_batched_tokens; // rows of one step, at least max_num_seqs
+    int max_model_len;          // 0: each model's own
+    int max_waiting;            // submitted and not running; engine_submit is false beyond
+    bool enable_prefix_caching; // on unless there is a reason
     struct engine_observer observer;
 };
 
@@ -113,8 +116,8 @@ struct engine_stats {
     int64_t kv_blocks_used;
     int64_t kv_blocks_total;
     int64_t steps_total;
-    int64_t prompt_tokens_total;     // computed, without cached ones
-    int64_t cached_tokens_total;     // saved by the prefix cache
+    int64_t prompt_tokens_total; // computed, without cached ones
+    int64_t cached_tokens_total; // saved by the prefix cache
     int64_t generation_tokens_total;
     int64_t preemptions_total;
 };

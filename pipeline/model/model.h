@@ -32,6 +32,7 @@ void model_close(struct model *model); // accepts NULL
 
 const struct model_config *model_get_config(const struct model *model);
 enum weight_format model_weights(const struct model *model); // what AUTO became
+int model_block_tokens(const struct model *model);           // of model_options
 
 /* Bytes of one KV block over all layers. */
 size_t model_kv_block_bytes(const struct model *model);

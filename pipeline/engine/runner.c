@@ -1,0 +1,391 @@
+/* runner: plan, fill, forward, sample, append; and bisection when a device fails. */
+#include "pipeline/engine/runner.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "pipeline/engine/scheduler.h"
+#include "pipeline/engine/step.h"
+#include "pipeline/engine/turns.h"
+#include "schemas/base/check.h"
+
+struct lane {
+    struct device device;
+    struct scheduler *scheduler;
+    int context_tokens; // of the device, or max_model_len
+    int tokens_max;     // the same, or what its KV cache holds
+};
+
+struct runner {
+    struct lane *lanes; // [lanes_count], one per model
+    int lanes_count;
+    struct turns turns;
+    struct step step;
+    struct engine_stats stats;
+    void (*on_progress)(void *context, struct sequence *sequence);
+    void (*on_finish)(void *context, struct sequence_state *state);
+    void *context;
+};
+
+double monotonic_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static bool lane_open(struct lane *lane, const struct device *device,
+                      const struct runner_options *options, struct error *error)
+{
+    int64_t pool_tokens = (int64_t)device->blocks_count * device->block_tokens;
+    lane->device = *device;
+    lane->context_tokens = options->max_model_len == 0
+                               ? device->context_tokens
+                               : least(device->context_tokens, options->max_model_len);
+    lane->tokens_max =
+        (int)(pool_tokens < lane->context_tokens ? pool_tokens : lane->context_tokens);
+    const struct scheduler_options scheduler = {
+        .blocks = {.blocks_count = device->blocks_count, .block_tokens = device->block_tokens},
+        .enable_prefix_caching = options->enable_prefix_caching,
+        .tokens_max = lane->tokens_max,
+        .running_max = options->max_num_seqs,
+        .rows_max = options->max_num_batched_tokens,
+        .waiting_max = options->waiting_max,
+        .different_tokens_max = least(lane->tokens_max, device->vocabulary),
+    };
+    return scheduler_open(&scheduler, &lane->scheduler, error);
+}
+
+static bool open_lanes(struct runner *runner, const struct runner_options *options,
+                       struct error *error)
+{
+    for (int i = 0; i < options->devices_count; i++) {
+        if (!lane_open(&runner->lanes[i], &options->devices[i], options, error)) {
+            return false;
+        }
+        runner->lanes_count++;
+        runner->stats.kv_blocks_total += options->devices[i].blocks_count;
+    }
+    return true;
+}
+
+static struct step_limits limits_of(const struct runner *runner,
+                                    const struct runner_options *options)
+{
+    struct step_limits limits = {options->max_num_batched_tokens, options->max_num_seqs, 0};
+    for (int i = 0; i < runner->lanes_count; i++) {
+        const struct lane *lane = &runner->lanes[i];
+        int blocks = (lane->tokens_max - 1) / lane->device.block_tokens + 1;
+        limits.blocks_max = blocks > limits.blocks_max ? blocks : limits.blocks_max;
+    }
+    return limits;
+}
+
+bool runner_open(const struct runner_options *options, struct runner **runner_out,
+                 struct error *error)
+{
+    bool is_open = false;
+    struct runner *runner = calloc(1, sizeof *runner);
+    if (runner == NULL) {
+        return error_set(error, ERROR_FATAL, "out_of_memory", NULL, "no memory for the engine");
+    }
+    runner->on_progress = options->on_progress;
+    runner->on_finish = options->on_finish;
+    runner->context = options->context;
+    turns_init(&runner->turns, options->devices_count);
+    runner->lanes = calloc((size_t)options->devices_count, sizeof *runner->lanes);
+    if (runner->lanes == NULL) {
+        (void)error_set(error, ERROR_FATAL, "out_of_memory", NULL, "no memory for %d models",
+                        options->devices_count);
+        goto out;
+    }
+    if (!open_lanes(runner, options, error)) {
+        goto out;
+    }
+    struct step_limits limits = limits_of(runner, options);
+    if (!step_open(&runner->step, &limits)) {
+        (void)error_set(error, ERROR_FATAL, "out_of_memory", NULL,
+                        "no memory for steps of %d rows and %d sequences of %d blocks; lower "
+                        "max_num_seqs or max_model_len",
+                        limits.rows_max, limits.sequences_max, limits.blocks_max);
+        goto out;
+    }
+    is_open = true;
+    *runner_out = runner;
+out:
+    if (!is_open) {
+        runner_close(runner);
+    }
+    return is_open;
+}
+
+void runner_close(struct runner *runner)
+{
+    if (runner == NULL) {
+        return;
+    }
+    step_close(&runner->step);
+    for (int i = 0; i < runner->lanes_count; i++) {
+        scheduler_close(runner->lanes[i].scheduler);
+    }
+    free(runner->lanes);
+    free(runner);
+}
+
+int runner_tokens_max(const struct runner *runner, int model)
+{
+    CHECK(model >= 0 && model < runner->lanes_count);
+    return runner->lanes[model].tokens_max;
+}
+
+const struct kv_blocks *runner_blocks(const struct runner *runner, int model)
+{
+    CHECK(model >= 0 && model < runner->lanes_count);
+    return scheduler_blocks(runner->lanes[model].scheduler);
+}
+
+void runner_get_stats(const struct runner *runner, struct engine_stats *stats_out)
+{
+    *stats_out = runner->stats;
+    for (int i = 0; i < runner->lanes_count; i++) {
+        const struct lane *lane = &runner->lanes[i];
+        stats_out->running += scheduler_running_count(lane->scheduler);
+        stats_out->kv_blocks_used +=
+            lane->device.blocks_count - kv_blocks_idle_count(scheduler_blocks(lane->scheduler));
+    }
+}
+
+static void conclude(struct runner *runner, struct sequence_state *state, enum finish_reason reason)
+{
+    state->sequence->finish_reason = reason;
+    state->sequence->timing.finished_ms = monotonic_ms();
+    runner->on_finish(runner->context, state);
+}
+
+void runner_finish(struct runner *runner, struct sequence_state *state, enum finish_reason reason)
+{
+    scheduler_remove(runner->lanes[state->sequence->model].scheduler, state);
+    conclude(runner, state, reason);
+}
+
+static bool check_tokens(const struct sequence *sequence, int vocabulary, struct error *error)
+{
+    for (int i = 0; i < sequence->prompt_count; i++) {
+        if (sequence->prompt[i] < 0 || sequence->prompt[i] >= vocabulary) {
+            return error_set(error, ERROR_INVALID, "invalid_value", NULL,
+                             "prompt token %d is %d, must be at least 0 and below %d", i,
+                             sequence->prompt[i], vocabulary);
+        }
+    }
+    return true;
+}
+
+static bool check_sequence(const struct lane *lane, const struct sequence *sequence,
+                           struct error *error)
+{
+    if (sequence->prompt_count < 1) {
+        return error_set(error, ERROR_INVALID, "invalid_value", NULL,
+                         "the prompt has no tokens, must have at least 1");
+    }
+    if (sequence->prompt_count >= lane->context_tokens) {
+        return error_set(error, ERROR_INVALID, "context_length_exceeded", NULL,
+                         "the prompt has %d tokens, must be below the context of %d",
+                         sequence->prompt_count, lane->context_tokens);
+    }
+    if (sequence->prompt_count >= lane->tokens_max) {
+        return error_set(error, ERROR_TOO_LARGE, "kv_cache_too_small", NULL,
+                         "the prompt has %d tokens, must be below the %d that the kv cache of %d "
+                         "blocks holds; raise its memory",
+                         sequence->prompt_count, lane->tokens_max, lane->device.blocks_count);
+    }
+    return check_tokens(sequence, lane->device.vocabulary, error);
+}
+
+void runner_add(struct runner *runner, struct sequence_state *state)
+{
+    struct sequence *sequence = state->sequence;
+    CHECK(sequence->model >= 0 && sequence->model < runner->lanes_count);
+    const struct lane *lane = &runner->lanes[sequence->model];
+    if (!check_sequence(lane, sequence, &sequence->error)) {
+        conclude(runner, state, FINISH_ERROR);
+    } else if (sequence->params.max_tokens < 1) {
+        conclude(runner, state, FINISH_LENGTH);
+    } else {
+        scheduler_add(lane->scheduler, state);
+    }
+}
+
+bool runner_has_work(const struct runner *runner)
+{
+    for (int i = 0; i < runner->lanes_count; i++) {
+        if (scheduler_has_work(runner->lanes[i].scheduler)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_stop_token(const struct sequence_params *params, int32_t token)
+{
+    if (params->ignore_eos) {
+        return false;
+    }
+    for (int i = 0; i < params->stop_tokens_count; i++) {
+        if (params->stop_tokens[i] == token) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void append_token(struct running_sequence *running, int32_t token, float logprob)
+{
+    struct sequence *sequence = running->sequence;
+    int index = running->known_count - sequence->prompt_count;
+    sequence->output[index] = token;
+    if (sequence->logprobs != NULL) {
+        sequence->logprobs[index] = logprob;
+    }
+    atomic_store_explicit(&sequence->output_count, index + 1, memory_order_release);
+    running->known_count++;
+    if (sequence_has_penalty(sequence)) {
+        token_counts_add(&running->counts, token);
+    }
+}
+
+/* FINISH_NONE while the sequence has room for one more token. */
+static enum finish_reason reason_after_token(const struct lane *lane,
+                                             const struct running_sequence *running)
+{
+    struct sequence *sequence = running->sequence;
+    if (running->known_count - sequence->prompt_count >= sequence->params.max_tokens ||
+        running->known_count >= lane->context_tokens) {
+        return FINISH_LENGTH;
+    }
+    if (running->known_count >= lane->tokens_max) {
+        (void)error_set(&sequence->error, ERROR_TOO_LARGE, "kv_cache_too_small", NULL,
+                        "prompt and output have %d tokens, which fill the kv cache of %d blocks "
+                        "alone; raise its memory or lower max_tokens",
+                        running->known_count, lane->device.blocks_count);
+        return FINISH_ERROR;
+    }
+    return FINISH_NONE;
+}
+
+/* A sequence's sampled token; -1 means that its logits were not finite. */
+static void take_token(struct runner *runner, const struct lane *lane,
+                       struct running_sequence *running, int32_t token, float logprob)
+{
+    struct sequence *sequence = running->sequence;
+    if (token < 0) {
+        (void)error_set(&sequence->error, ERROR_INTERNAL, "logits_not_finite", NULL,
+                        "the model gave logits that are not finite at position %d",
+                        running->known_count - 1);
+        runner_finish(runner, running->state, FINISH_ERROR);
+        return;
+    }
+    if (is_stop_token(&sequence->params, token)) {
+        runner_finish(runner, running->state, FINISH_STOP);
+        return;
+    }
+    append_token(running, token, logprob);
+    runner->stats.generation_tokens_total++;
+    enum finish_reason reason = reason_after_token(lane, running);
+    if (reason != FINISH_NONE) {
+        runner_finish(runner, running->state, reason);
+    } else if (sequence->params.wants_progress) {
+        runner->on_progress(runner->context, sequence);
+    }
+}
+
+static void take_results(struct runner *runner, const struct lane *lane,
+                         const struct step_sequence *planned, int planned_count)
+{
+    const struct step *step = &runner->step;
+    for (int i = 0; i < planned_count; i++) {
+        struct running_sequence *running = planned[i].running;
+        int prompt_left = running->sequence->prompt_count - running->computed_count;
+        if (prompt_left > 0) {
+            runner->stats.prompt_tokens_total += least(prompt_left, planned[i].rows);
+        }
+        scheduler_advance(lane->scheduler, running, planned[i].rows);
+    }
+    double now_ms = monotonic_ms();
+    for (int i = 0; i < step->batch.logit_rows_count; i++) {
+        struct sequence_timing *timing = &step->sampled[i]->sequence->timing;
+        if (timing->first_token_ms == 0) {
+            timing->first_token_ms = now_ms;
+        }
+        take_token(runner, lane, step->sampled[i], step->next_tokens[i], step->logprobs[i]);
+    }
+}
+
+static bool run_device(struct runner *runner, const struct lane *lane,
+                       const struct step_sequence *planned, int planned_count, struct error *error)
+{
+    struct step *step = &runner->step;
+    const struct device *device = &lane->device;
+    step_fill(step, planned, planned_count, device->block_tokens);
+    runner->stats.steps_total++;
+    if (!device->forward(device->context, &step->batch, error)) {
+        return false;
+    }
+    return step->batch.logit_rows_count == 0 ||
+           device->sample(device->context, step->params, step->next_tokens,
+                          step->wants_logprobs ? step->logprobs : NULL, error);
+}
+
+/* Runs part of a planned step. Computing rows again is harmless, so a failed part is halved until
+ * the culprit stands alone; the depth is the logarithm of the sequences in the step. */
+static void run_part(struct runner *runner, const struct lane *lane,
+                     const struct step_sequence *planned, int planned_count)
+{
+    struct error error = {0};
+    if (run_device(runner, lane, planned, planned_count, &error)) {
+        take_results(runner, lane, planned, planned_count);
+    } else if (planned_count > 1) {
+        int half = planned_count / 2;
+        run_part(runner, lane, planned, half);
+        run_part(runner, lane, planned + half, planned_count - half);
+    } else {
+        planned->running->sequence->error = error;
+        runner_finish(runner, planned->running->state, FINISH_ERROR);
+    }
+}
+
+static void note_schedule(struct runner *runner, const struct step_plan *plan)
+{
+    runner->stats.preemptions_total += plan->preempted_count;
+    runner->stats.cached_tokens_total += plan->cached_count;
+    for (int i = 0; i < plan->sequences_count; i++) {
+        const struct running_sequence *running = plan->sequences[i].running;
+        struct sequence_timing *timing = &running->sequence->timing;
+        if (timing->scheduled_ms == 0) {
+            timing->scheduled_ms = monotonic_ms();
+            running->sequence->cached_count = running->computed_count;
+        }
+    }
+}
+
+void runner_step(struct runner *runner)
+{
+    bool has_work[TURNS_MAX];
+    for (int i = 0; i < runner->lanes_count; i++) {
+        has_work[i] = scheduler_has_work(runner->lanes[i].scheduler);
+    }
+    int turn = turns_next(&runner->turns, has_work);
+    if (turn < 0) {
+        return;
+    }
+    const struct lane *lane = &runner->lanes[turn];
+    const struct step_plan *plan = scheduler_plan(lane->scheduler);
+    CHECK(plan->sequences_count > 0);
+    turns_pay(&runner->turns, plan->rows_count);
+    note_schedule(runner, plan);
+    run_part(runner, lane, plan->sequences, plan->sequences_count);
+}

@@ -1,0 +1,375 @@
+/* scheduler: three passes over the running sequences and the head of those that wait. */
+#include "pipeline/engine/scheduler.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/engine/waiting.h"
+#include "schemas/base/check.h"
+
+struct scheduler {
+    int block_tokens;
+    int rows_max;
+    int tokens_max;
+    bool enable_prefix_caching;
+    struct kv_blocks *blocks;
+    struct waiting waiting;
+
+    struct running_sequence **running; // [running_max] in order of admission
+    int running_count;
+    int running_max;
+    struct running_sequence **unused; // [running_max - running_count] stack
+    struct running_sequence *pool;    // [running_max]
+    int32_t *block_tables;            // [running_max, blocks_max] memory of pool[].blocks
+    struct token_count *counts;       // [running_max, different_tokens_max], of pool[].counts
+    int blocks_max;                   // of one sequence
+
+    // The first one that waits, once it did not fit: it is not looked at again while blocks for it
+    // are still missing, so that a full pool costs nothing per step.
+    const struct sequence_state *refused;
+    int refused_blocks_count; // idle ones that it needs
+
+    int32_t *scratch; // [block_tokens]
+    struct step_plan plan;
+};
+
+static int divide_up(int value, int divisor)
+{
+    return value / divisor + (value % divisor != 0);
+}
+
+static bool scheduler_allocate(struct scheduler *scheduler, const struct scheduler_options *options)
+{
+    size_t running_max = (size_t)options->running_max;
+    size_t blocks_max = (size_t)scheduler->blocks_max;
+    size_t different_max = (size_t)options->different_tokens_max;
+    scheduler->running = calloc(running_max, sizeof(struct running_sequence *));
+    scheduler->unused = calloc(running_max, sizeof(struct running_sequence *));
+    scheduler->pool = calloc(running_max, sizeof *scheduler->pool);
+    scheduler->block_tables = calloc(running_max * blocks_max, sizeof *scheduler->block_tables);
+    // Most of it is never touched, and then costs no memory: penalties are rare.
+    scheduler->counts = calloc(running_max * different_max, sizeof *scheduler->counts);
+    scheduler->scratch = calloc((size_t)options->blocks.block_tokens, sizeof *scheduler->scratch);
+    scheduler->plan.sequences = calloc(running_max, sizeof *scheduler->plan.sequences);
+    return scheduler->running != NULL && scheduler->unused != NULL && scheduler->pool != NULL &&
+           scheduler->block_tables != NULL && scheduler->counts != NULL &&
+           scheduler->scratch != NULL && scheduler->plan.sequences != NULL &&
+           waiting_open(&scheduler->waiting, options->waiting_max);
+}
+
+bool scheduler_open(const struct scheduler_options *options, struct scheduler **scheduler_out,
+                    struct error *error)
+{
+    CHECK(options->running_max > 0 && options->running_max <= options->rows_max);
+    CHECK(divide_up(options->tokens_max, options->blocks.block_tokens) <=
+          options->blocks.blocks_count);
+    struct scheduler *scheduler = calloc(1, sizeof *scheduler);
+    if (scheduler == NULL) {
+        return error_set(error, ERROR_FATAL, "out_of_memory", NULL, "no memory for a scheduler");
+    }
+    scheduler->block_tokens = options->blocks.block_tokens;
+    scheduler->rows_max = options->rows_max;
+    scheduler->tokens_max = options->tokens_max;
+    scheduler->enable_prefix_caching = options->enable_prefix_caching;
+    scheduler->running_max = options->running_max;
+    scheduler->blocks_max = divide_up(options->tokens_max, options->blocks.block_tokens);
+    if (!kv_blocks_open(&options->blocks, &scheduler->blocks, error)) {
+        scheduler_close(scheduler);
+        return false;
+    }
+    if (!scheduler_allocate(scheduler, options)) {
+        scheduler_close(scheduler);
+        return error_set(error, ERROR_FATAL, "out_of_memory", NULL,
+                         "no memory for %d running sequences of %d tokens; lower max_num_seqs or "
+                         "max_model_len",
+                         options->running_max, options->tokens_max);
+    }
+    for (int i = 0; i < options->running_max; i++) {
+        struct running_sequence *running = &scheduler->pool[i];
+        running->blocks = scheduler->block_tables + (size_t)i * (size_t)scheduler->blocks_max;
+        running->counts.items =
+            scheduler->counts + (size_t)i * (size_t)options->different_tokens_max;
+        running->counts.capacity = options->different_tokens_max;
+        scheduler->unused[i] = running;
+    }
+    *scheduler_out = scheduler;
+    return true;
+}
+
+void scheduler_close(struct scheduler *scheduler)
+{
+    if (scheduler == NULL) {
+        return;
+    }
+    waiting_close(&scheduler->waiting);
+    kv_blocks_close(scheduler->blocks);
+    free(scheduler->plan.sequences);
+    free(scheduler->scratch);
+    free(scheduler->counts);
+    free(scheduler->block_tables);
+    free(scheduler->pool);
+    free(scheduler->unused);
+    free(scheduler->running);
+    free(scheduler);
+}
+
+bool scheduler_has_work(const struct scheduler *scheduler)
+{
+    return scheduler->running_count > 0 || scheduler->waiting.count > 0;
+}
+
+int scheduler_running_count(const struct scheduler *scheduler)
+{
+    return scheduler->running_count;
+}
+
+const struct kv_blocks *scheduler_blocks(const struct scheduler *scheduler)
+{
+    return scheduler->blocks;
+}
+
+void scheduler_add(struct scheduler *scheduler, struct sequence_state *state)
+{
+    CHECK(state->sequence->prompt_count > 0 &&
+          state->sequence->prompt_count < scheduler->tokens_max);
+    waiting_add(&scheduler->waiting, state);
+}
+
+/* Takes running[index] out and gives its blocks and its struct back. */
+static struct sequence_state *stop_running(struct scheduler *scheduler, int index)
+{
+    struct running_sequence *running = scheduler->running[index];
+    struct sequence_state *state = running->state;
+    kv_blocks_release(scheduler->blocks, running->blocks, running->blocks_count);
+    scheduler->running_count--;
+    memmove(scheduler->running + index, scheduler->running + index + 1,
+            (size_t)(scheduler->running_count - index) * sizeof(struct running_sequence *));
+    scheduler->unused[scheduler->running_max - scheduler->running_count - 1] = running;
+    state->running = NULL;
+    return state;
+}
+
+void scheduler_remove(struct scheduler *scheduler, struct sequence_state *state)
+{
+    if (scheduler->refused == state) {
+        scheduler->refused = NULL;
+    }
+    if (state->running == NULL) {
+        waiting_remove(&scheduler->waiting, state);
+        return;
+    }
+    int index = 0;
+    while (scheduler->running[index] != state->running) {
+        index++;
+    }
+    (void)stop_running(scheduler, index);
+}
+
+static int last_in_order(const struct scheduler *scheduler)
+{
+    int last = 0;
+    for (int i = 1; i < scheduler->running_count; i++) {
+        if (sequence_state_precedes(scheduler->running[last]->state,
+                                    scheduler->running[i]->state)) {
+            last = i;
+        }
+    }
+    return last;
+}
+
+/* False when the next position needs a block and none is idle. */
+static bool has_block_for_next(struct scheduler *scheduler, struct running_sequence *running)
+{
+    if (running->computed_count < running->blocks_count * scheduler->block_tokens) {
+        return true;
+    }
+    CHECK(running->blocks_count < scheduler->blocks_max);
+    int32_t block = kv_blocks_take(scheduler->blocks);
+    if (block == KV_NO_BLOCK) {
+        return false;
+    }
+    running->blocks[running->blocks_count++] = block;
+    return true;
+}
+
+/* Pass 1a: afterwards every running sequence has the blocks of its next rows. A prompt got all of
+ * its blocks at admission. */
+static void obtain_blocks(struct scheduler *scheduler)
+{
+    for (int i = 0; i < scheduler->running_count;) {
+        if (has_block_for_next(scheduler, scheduler->running[i])) {
+            i++;
+            continue;
+        }
+        CHECK(scheduler->running_count > 1); // any one sequence fits the pool
+        int victim = last_in_order(scheduler);
+        waiting_add(&scheduler->waiting, stop_running(scheduler, victim));
+        scheduler->plan.preempted_count++;
+        if (victim < i) {
+            i--;
+        }
+    }
+}
+
+static void plan_add(struct step_plan *plan, struct running_sequence *running, int rows)
+{
+    plan->sequences[plan->sequences_count++] = (struct step_sequence){running, rows};
+    plan->rows_count += rows;
+}
+
+static int rows_wanted(const struct running_sequence *running)
+{
+    return running->known_count - running->computed_count;
+}
+
+/* Passes 1b and 2. */
+static void plan_running(struct scheduler *scheduler)
+{
+    struct step_plan *plan = &scheduler->plan;
+    for (int i = 0; i < scheduler->running_count; i++) {
+        if (rows_wanted(scheduler->running[i]) == 1) {
+            plan_add(plan, scheduler->running[i], 1);
+        }
+    }
+    if (plan->sequences_count == scheduler->running_count) {
+        return;
+    }
+    for (int i = 0; i < scheduler->running_count; i++) {
+        int rows_left = scheduler->rows_max - plan->rows_count;
+        int rows = rows_wanted(scheduler->running[i]);
+        if (rows > 1 && rows_left > 0) {
+            plan_add(plan, scheduler->running[i], rows < rows_left ? rows : rows_left);
+        }
+    }
+}
+
+/* Fills the block table with what the prefix cache has, and counts those blocks that are idle. The
+ * last token is always computed, since its row gives the logits. */
+static int find_prefix(struct scheduler *scheduler, struct running_sequence *running)
+{
+    if (!scheduler->enable_prefix_caching) {
+        return 0;
+    }
+    int idle_count = 0;
+    int full_blocks = (running->known_count - 1) / scheduler->block_tokens;
+    while (running->blocks_count < full_blocks) {
+        const int32_t *tokens =
+            sequence_tokens(running->sequence, running->blocks_count * scheduler->block_tokens,
+                            scheduler->block_tokens, scheduler->scratch);
+        int32_t block = kv_blocks_find(scheduler->blocks, running->identity, tokens);
+        if (block == KV_NO_BLOCK) {
+            break;
+        }
+        running->blocks[running->blocks_count++] = block;
+        running->identity = kv_blocks_identity(scheduler->blocks, block);
+        idle_count += kv_blocks_references(scheduler->blocks, block) == 0;
+    }
+    return idle_count;
+}
+
+static void init_running(struct running_sequence *running, struct sequence_state *state)
+{
+    struct sequence *sequence = state->sequence;
+    int output_count = atomic_load_explicit(&sequence->output_count, memory_order_relaxed);
+    running->sequence = sequence;
+    running->state = state;
+    running->blocks_count = 0;
+    running->known_count = sequence->prompt_count + output_count;
+    running->computed_count = 0;
+    running->published_count = 0;
+    running->identity = KV_ROOT;
+    running->counts.count = 0;
+    if (sequence_has_penalty(sequence)) {
+        for (int i = 0; i < output_count; i++) {
+            token_counts_add(&running->counts, sequence->output[i]);
+        }
+    }
+}
+
+/* The blocks that those that run will soon want: one each. Without them an admission would only
+ * cause a preemption. */
+static int reserved_count(const struct scheduler *scheduler)
+{
+    return scheduler->running_count;
+}
+
+/* Takes the first one from the waiting if there are blocks for all of its tokens. */
+static struct running_sequence *admit(struct scheduler *scheduler, struct sequence_state *state)
+{
+    int idle_count = kv_blocks_idle_count(scheduler->blocks);
+    if (scheduler->running_count > 0 && state == scheduler->refused &&
+        idle_count < scheduler->refused_blocks_count + reserved_count(scheduler)) {
+        return NULL;
+    }
+    int unused_top = scheduler->running_max - scheduler->running_count - 1;
+    struct running_sequence *running = scheduler->unused[unused_top];
+    init_running(running, state);
+    int idle_found_count = find_prefix(scheduler, running);
+    int found_count = running->blocks_count;
+    int needed_count = divide_up(running->known_count, scheduler->block_tokens) - found_count;
+    if (idle_count < needed_count + idle_found_count + reserved_count(scheduler)) {
+        scheduler->refused = state;
+        scheduler->refused_blocks_count = needed_count + idle_found_count;
+        return NULL;
+    }
+    for (int i = 0; i < found_count; i++) {
+        kv_blocks_share(scheduler->blocks, running->blocks[i]);
+    }
+    for (int i = 0; i < needed_count; i++) {
+        running->blocks[running->blocks_count++] = kv_blocks_take(scheduler->blocks);
+    }
+    running->published_count = found_count;
+    running->computed_count = found_count * scheduler->block_tokens;
+    waiting_remove(&scheduler->waiting, state);
+    state->running = running;
+    scheduler->running[scheduler->running_count++] = running;
+    return running;
+}
+
+/* Pass 3. */
+static void plan_waiting(struct scheduler *scheduler)
+{
+    struct step_plan *plan = &scheduler->plan;
+    while (plan->rows_count < scheduler->rows_max &&
+           scheduler->running_count < scheduler->running_max) {
+        struct sequence_state *state = waiting_first(&scheduler->waiting);
+        struct running_sequence *running = state == NULL ? NULL : admit(scheduler, state);
+        if (running == NULL) {
+            return;
+        }
+        int rows_left = scheduler->rows_max - plan->rows_count;
+        int rows = rows_wanted(running);
+        plan_add(plan, running, rows < rows_left ? rows : rows_left);
+        plan->cached_count += running->computed_count;
+    }
+}
+
+const struct step_plan *scheduler_plan(struct scheduler *scheduler)
+{
+    struct step_plan *plan = &scheduler->plan;
+    *plan = (struct step_plan){.sequences = plan->sequences};
+    obtain_blocks(scheduler);
+    plan_running(scheduler);
+    if (plan->preempted_count == 0) {
+        plan_waiting(scheduler);
+    }
+    CHECK(plan->rows_count <= scheduler->rows_max);
+    return plan;
+}
+
+void scheduler_advance(struct scheduler *scheduler, struct running_sequence *running, int rows)
+{
+    running->computed_count += rows;
+    if (!scheduler->enable_prefix_caching) {
+        return;
+    }
+    int full_blocks = running->computed_count / scheduler->block_tokens;
+    while (running->published_count < full_blocks) {
+        int index = running->published_count++;
+        const int32_t *tokens = sequence_tokens(running->sequence, index * scheduler->block_tokens,
+                                                scheduler->block_tokens, scheduler->scratch);
+        running->blocks[index] =
+            kv_blocks_publish(scheduler->blocks, running->identity, tokens, running->blocks[index]);
+        running->identity = kv_blocks_identity(scheduler->blocks, running->blocks[index]);
+    }
+}

@@ -1,0 +1,75 @@
+/* sequence_state: what the engine knows of a sequence beside its public struct.
+ *
+ * Every submitted sequence has a small `sequence_state` until it finishes; while it runs it also
+ * has a `running_sequence`, which holds its KV blocks. A preempted sequence gives the second back
+ * and keeps the first, and with it its place in the order.
+ *
+ *     submit -> inbox -> waiting <-> running -> finished
+ *
+ * Thread: engine, but for the members that the mailbox guards.
+ */
+#ifndef PIPELINE_ENGINE_SEQUENCE_STATE_H
+#define PIPELINE_ENGINE_SEQUENCE_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pipeline/engine/engine.h"
+#include "pipeline/engine/token_counts.h"
+
+/* An order without starvation must not let newcomers pass for ever, so both wishes are worth time:
+ * a sequence without a deadline is placed as if it were due this long after its submission, and one
+ * step of priority puts a sequence back by as much. Nothing submitted later than (1 + difference of
+ * priority) times this can overtake. */
+enum { PATIENCE_MS = 3600 * 1000 };
+
+struct running_sequence;
+
+struct sequence_state {
+    struct sequence *sequence; // NULL while the state is free
+    int64_t rank_ms;           // the order of running: lower first, then by arrival
+    uint64_t arrival;
+    int waiting_index;                // in the heap of struct waiting, -1 when not there
+    struct running_sequence *running; // NULL unless running
+
+    // Guarded by the mailbox.
+    enum finish_reason asked; // FINISH_NONE, or what another thread wants
+    struct sequence_state *previous;
+    struct sequence_state *next;
+};
+
+/* Invariant between steps: computed_count < known_count; the blocks cover at least computed_count
+ * positions, and the first published_count blocks are published or shared. */
+struct running_sequence {
+    struct sequence *sequence;
+    struct sequence_state *state;
+    int32_t *blocks; // [blocks_max] the block table
+    int blocks_count;
+    int known_count;    // tokens: prompt and output so far
+    int computed_count; // positions whose K and V are in the cache
+    int published_count;
+    uint64_t identity; // of the last published block
+    struct token_counts counts;
+};
+
+/* Fills a free state. The times are the same moment on two clocks: the process's monotonic one and
+ * Unix time, which deadlines use. */
+void sequence_state_init(struct sequence_state *state, struct sequence *sequence, uint64_t arrival,
+                         int64_t unix_ms);
+
+/* True when `a` runs before `b` and is preempted after it. */
+static inline bool sequence_state_precedes(const struct sequence_state *a,
+                                           const struct sequence_state *b)
+{
+    return a->rank_ms != b->rank_ms ? a->rank_ms < b->rank_ms : a->arrival < b->arrival;
+}
+
+/* Tokens [first, first + count) of prompt and output: borrowed from the sequence where they stand
+ * together, else copied to `scratch`. */
+const int32_t *sequence_tokens(const struct sequence *sequence, int first, int count,
+                               int32_t *scratch);
+
+/* True when sampling needs the counts of the output's tokens. */
+bool sequence_has_penalty(const struct sequence *sequence);
+
+#endif
