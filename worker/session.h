@@ -50,8 +50,9 @@ void session_release(struct session *session, struct job *job);
 
 /* Cancels the jobs for which `matches` is true; they come out as OUTCOME_DROPPED. With `only_waiting`
  * those that a generator already works on go on. */
-void session_cancel(struct session *session, bool (*matches)(const struct job *job, void *context),
-                    void *context, bool only_waiting);
+void session_cancel(struct session *session,
+                    bool (*matches)(const struct job *job, void *context), void *context,
+                    bool only_waiting);
 
 size_t session_jobs(const struct session *session); // inside or not yet released
 const struct route_table *session_routes(const struct session *session);

@@ -84,8 +84,9 @@ static const char *const allocations[] = {"malloc", "calloc", "realloc", "free"}
 /* Memory comes and goes where an object is opened and closed: in a function whose name says so...
  */
 static const char *const owning_verbs[] = {
-    "open", "close", "init",   "reset", "start", "stop",  "load", "unload", "create", "destroy",
-    "new",  "free",  "resize", "grow",  "take",  "clone", "main", "alloc",  "parse",  "build",
+    "open",   "close",   "init",  "reset", "start",    "stop",    "load", "unload",
+    "create", "destroy", "new",   "free",  "resize",   "grow",    "take", "clone",
+    "main",   "alloc",   "parse", "build", "allocate", "release",
 };
 
 /* ...or in a file on this list, or in a test. */
@@ -428,7 +429,27 @@ static const struct source *find(const struct source *sources, size_t count, con
     return NULL;
 }
 
-/* The first quoted include of a .c file is its own header, where it has one. */
+/* The header of a .c file: "a/b.h" for "a/b.c"; where there is none, the file is a part of the
+ * module whose header it includes first. */
+static void header_of(const struct source *sources, size_t count, const struct source *source,
+                      char *header, size_t header_size)
+{
+    (void)snprintf(header, header_size, "%.*s.h", (int)strcspn(source->path, "."), source->path);
+    if (find(sources, count, header) != NULL) {
+        return;
+    }
+    struct line line = {0};
+    while (line_next(source->text, &line)) {
+        char name[256];
+        char quote = 0;
+        if (include_name(&line, name, sizeof name, &quote)) {
+            (void)snprintf(header, header_size, "%s", name);
+            return;
+        }
+    }
+}
+
+/* The first include of a .c file is its own header, where it has one. */
 static void check_own_header_first(const struct source *source, const char *header,
                                    struct findings *findings)
 {
@@ -445,7 +466,25 @@ static void check_own_header_first(const struct source *source, const char *head
     }
 }
 
-/* A module is tested when a test includes its header, whatever the test's name. */
+static bool includes(const struct source *source, const char *header)
+{
+    char include[300];
+    (void)snprintf(include, sizeof include, "#include \"%s\"", header);
+    return strstr(source->text, include) != NULL;
+}
+
+static bool has_test(const struct source *sources, size_t count, const char *header)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (starts_with(sources[i].path, "tests/") && includes(&sources[i], header)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A module is tested when a test includes its header, or when a module of its own folder that has
+ * such a test includes it: parts are tested through the interface of the whole. */
 static bool is_tested(const struct source *sources, size_t count, const char *path,
                       const char *header)
 {
@@ -454,10 +493,16 @@ static bool is_tested(const struct source *sources, size_t count, const char *pa
             return true;
         }
     }
-    char include[300];
-    (void)snprintf(include, sizeof include, "#include \"%s\"", header);
+    if (has_test(sources, count, header)) {
+        return true;
+    }
+    size_t folder_length = (size_t)(strrchr(path, '/') + 1 - path);
     for (size_t i = 0; i < count; i++) {
-        if (starts_with(sources[i].path, "tests/") && strstr(sources[i].text, include) != NULL) {
+        const char *user = sources[i].path;
+        char user_header[256];
+        header_of(sources, count, &sources[i], user_header, sizeof user_header);
+        if (strncmp(user, path, folder_length) == 0 && strcmp(user, path) != 0 &&
+            includes(&sources[i], header) && has_test(sources, count, user_header)) {
             return true;
         }
     }
@@ -473,7 +518,7 @@ void rules_check_tree(const struct source *sources, size_t count, struct finding
             continue;
         }
         char header[256];
-        (void)snprintf(header, sizeof header, "%.*s.h", (int)(dot - source->path), source->path);
+        header_of(sources, count, source, header, sizeof header);
         if (find(sources, count, header) != NULL) {
             check_own_header_first(source, header, findings);
         }

@@ -120,6 +120,17 @@ static void test_a_module_without_a_test_is_found(void **state)
                                      {"worker/a.h", ""},
                                      {"tests/unit/test_a.c", "#include \"worker/a.h\"\n"}};
     assert_string_equal(check_tree_of(tested, 3), "");
+    const char *const part[][2] = {
+        {"worker/part.c", ""},
+        {"worker/a.c", "#include \"worker/a.h\"\n#include \"worker/part.h\"\n"},
+        {"worker/a.h", ""},
+        {"tests/unit/test_a.c", "#include \"worker/a.h\"\n"}};
+    assert_string_equal(check_tree_of(part, 4), "");
+    const char *const elsewhere[][2] = {
+        {"worker/part.c", ""},
+        {"pipeline/a.c", "#include \"pipeline/a.h\"\n#include \"worker/part.h\"\n"},
+        {"tests/unit/test_a.c", "#include \"pipeline/a.h\"\n"}};
+    assert_non_null(strstr(check_tree_of(elsewhere, 3), "no test includes worker/part.h"));
 }
 
 static void test_a_file_that_does_not_include_its_own_header_first_is_found(void **state)

@@ -1,0 +1,41 @@
+"""A real Apache Kafka broker: one KRaft node on free ports, with its data in a folder."""
+
+import subprocess
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from support.ports import free_ports
+from support.server import ROOT, Server, fetch
+
+CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
+JAVA = ["java", "-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+
+
+class Kafka(Server):
+    def __init__(self, version, folder):
+        self.version = version
+        port, controller_port = free_ports(2)
+        self.bootstrap = f"127.0.0.1:{port}"
+        jars = f"{fetch('kafka', version)}/*"
+        properties = folder / "server.properties"
+        text = (ROOT / "tests/support/kafka/server.properties").read_text()
+        text = text.replace("CONTROLLER_PORT", str(controller_port)).replace("PORT", str(port))
+        properties.write_text(text.replace("DATA", str(folder / "data")))
+        format_command = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties]
+        subprocess.run(JAVA + ["-cp", jars] + format_command, check=True, capture_output=True)
+        level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+        command = JAVA + [level, "-cp", jars, "kafka.Kafka", properties]
+        super().__init__(command, folder / "kafka.log")
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+
+    def is_up(self):
+        try:
+            return len(self.admin.list_topics(timeout=1).brokers) > 0
+        except KafkaException:
+            return False
+
+    def create_topics(self, names, partitions=1, config=None):
+        topics = [NewTopic(name, partitions, 1, config=config or {}) for name in names]
+        for future in self.admin.create_topics(topics).values():
+            future.result(30)

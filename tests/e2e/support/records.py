@@ -1,0 +1,86 @@
+"""An independent reader and writer of topics: what any other client of the broker sees."""
+
+import time
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+
+def produce(bootstrap, topic, records):
+    """Writes (key, value, headers) records, or bare values; all are delivered on return."""
+    failures = []
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "partitioner": "murmur2"})
+
+    def delivered(error, _message):
+        if error is not None:
+            failures.append(error)
+
+    for record in records:
+        key, value, headers = record if isinstance(record, tuple) else (None, record, None)
+        while True:
+            try:
+                producer.produce(topic, value, key, headers=headers, on_delivery=delivered)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+    assert not failures, failures[:3]
+
+
+def end_offsets(consumer, topic):
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in partitions}
+
+
+def open_reader(bootstrap, topic, isolation="read_committed"):
+    """A consumer of every partition of a topic from its start, outside any group."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "independent-reader",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": isolation,
+        }
+    )
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+    return consumer
+
+
+def consume(bootstrap, topic, count, timeout_s=60, isolation="read_committed"):
+    """Messages of a topic from its start until there are `count`; fewer when time runs out."""
+    consumer = open_reader(bootstrap, topic, isolation)
+    messages, deadline = [], time.monotonic() + timeout_s
+    while len(messages) < count and time.monotonic() < deadline:
+        for message in consumer.consume(500, timeout=0.2):
+            assert message.error() is None, message.error()
+            messages.append(message)
+    consumer.close()
+    return messages
+
+
+def consume_quiet(bootstrap, topic, quiet_s=1.5, isolation="read_committed"):
+    """All messages of a topic, until none has come for a while."""
+    consumer = open_reader(bootstrap, topic, isolation)
+    messages, last = [], time.monotonic()
+    while time.monotonic() - last < quiet_s:
+        for message in consumer.consume(500, timeout=0.2):
+            assert message.error() is None, message.error()
+            messages.append(message)
+            last = time.monotonic()
+    consumer.close()
+    return messages
+
+
+def lag(bootstrap, topic, group):
+    """Records of a topic that a group has not committed."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    ends = end_offsets(consumer, topic)
+    committed = consumer.committed([TopicPartition(topic, p) for p in ends], timeout=10)
+    consumer.close()
+    return sum(ends[c.partition] - max(c.offset, 0) for c in committed)
+
+
+def headers_of(message):
+    return {name: (value or b"").decode() for name, value in message.headers() or []}
