@@ -1,8 +1,8 @@
 /* session: takes jobs in and gives outcomes back, the same for Kafka and for `batch`.
  *
  * An end (Kafka, a batch file) brings records with `session_intake` and gets each back through
- * `on_outcome`, in the order in which they finish. Credits in bytes and records are taken at intake,
- * so that nothing inside can be full; an end that finds no room waits for `on_room`.
+ * `on_outcome`, in the order in which they finish. Credits in bytes and records are taken at
+ * intake, so that nothing inside can be full; an end that finds no room waits for `on_room`.
  *
  *     end: job_open, fill source..request          -> session_intake
  *     session: prepare (pool), answer (generator), compose (pool)
@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <uv.h>
 
+#include "pipeline/engine/engine.h"
 #include "pipeline/job.h"
 #include "pipeline/route/route.h"
 #include "schemas/base/error.h"
@@ -29,6 +30,8 @@ struct session_end {
     void (*on_outcome)(void *context, struct job *job);
     /* There is room again after session_has_room was false. */
     void (*on_room)(void *context);
+    /* The session can go on no longer (ERROR_FATAL): the process must stop without committing. */
+    void (*on_fatal)(void *context, const struct error *error);
     void *context;
 };
 
@@ -40,7 +43,7 @@ MUST_CHECK bool session_open(uv_loop_t *loop, const struct config *config,
 void session_close(struct session *session);
 
 /* Whether a record of value_bytes may come in now. */
-bool session_has_room(const struct session *session, size_t value_bytes);
+bool session_has_room(struct session *session, size_t value_bytes);
 /* A job with room for a record of value_bytes: copies nothing, takes the credits. NULL: out of
  * memory. The caller fills it and gives it to session_intake, or ends it with session_release. */
 struct job *session_job(struct session *session, size_t value_bytes);
@@ -48,13 +51,14 @@ void session_intake(struct session *session, struct job *job);
 /* Ends a job whose outcome is committed, written or dropped; gives its credits back. */
 void session_release(struct session *session, struct job *job);
 
-/* Cancels the jobs for which `matches` is true; they come out as OUTCOME_DROPPED. With `only_waiting`
- * those that a generator already works on go on. */
-void session_cancel(struct session *session,
-                    bool (*matches)(const struct job *job, void *context), void *context,
-                    bool only_waiting);
+/* Cancels the jobs for which `matches` is true; they come out as OUTCOME_DROPPED. With
+ * `only_waiting` those that a generator already works on go on. */
+void session_cancel(struct session *session, bool (*matches)(const struct job *job, void *context),
+                    void *context, bool only_waiting);
 
 size_t session_jobs(const struct session *session); // inside or not yet released
 const struct route_table *session_routes(const struct session *session);
+/* False where the generator is not the local engine. */
+bool session_engine_stats(const struct session *session, struct engine_stats *stats_out);
 
 #endif
