@@ -1,17 +1,17 @@
-/* engine: the thread that carries sequences from the mailbox to the runner and back. */
+/* engine: the thread that carries sequences from the inbox to the runner and back. */
 #include "pipeline/engine/engine.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "pipeline/engine/engine_internal.h"
-#include "pipeline/engine/mailbox.h"
+#include "pipeline/engine/inbox.h"
 #include "pipeline/engine/runner.h"
 #include "pipeline/engine/turns.h"
 #include "schemas/base/check.h"
 
 struct engine {
-    struct mailbox *mailbox;
+    struct inbox *inbox;
     struct runner *runner; // the engine thread's, once it runs
     struct engine_observer observer;
     int models_count;
@@ -63,7 +63,7 @@ static void report_finish(void *context, struct sequence_state *state)
 {
     const struct engine *engine = context;
     struct sequence *sequence = state->sequence;
-    mailbox_free_state(engine->mailbox, state);
+    inbox_free_state(engine->inbox, state);
     engine->observer.on_finish(engine->observer.context, sequence);
 }
 
@@ -84,19 +84,20 @@ static void *run_engine(void *argument)
         struct sequence *submitted;
         runner_get_stats(engine->runner, &stats);
         bool may_wait = !runner_has_work(engine->runner);
-        bool goes_on = mailbox_collect(engine->mailbox, &stats, may_wait, &submitted);
+        bool goes_on = inbox_collect(engine->inbox, &stats, may_wait, &submitted);
         add_submitted(engine, submitted);
         if (!goes_on) {
             break;
         }
         struct sequence_state *state;
-        while ((state = mailbox_take_asked(engine->mailbox)) != NULL) {
-            runner_finish(engine->runner, state, state->asked);
+        enum finish_reason reason;
+        while ((state = inbox_take_asked(engine->inbox, &reason)) != NULL) {
+            runner_finish(engine->runner, state, reason);
         }
         runner_step(engine->runner);
     }
     struct sequence_state *state;
-    while ((state = mailbox_any_inside(engine->mailbox)) != NULL) {
+    while ((state = inbox_any_inside(engine->inbox)) != NULL) {
         runner_finish(engine->runner, state, FINISH_CANCELLED);
     }
     return NULL;
@@ -130,7 +131,7 @@ bool engine_open_devices(const struct engine_options *options, const struct devi
         .context = engine,
     };
     if (!runner_open(&runner, &engine->runner, error) ||
-        !mailbox_open(options->max_waiting, inside_max, &engine->mailbox, error)) {
+        !inbox_open(options->max_waiting, inside_max, &engine->inbox, error)) {
         goto out;
     }
     if (pthread_create(&engine->thread, NULL, run_engine, engine) != 0) {
@@ -141,7 +142,7 @@ bool engine_open_devices(const struct engine_options *options, const struct devi
     *engine_out = engine;
 out:
     if (!is_open) {
-        mailbox_close(engine->mailbox);
+        inbox_close(engine->inbox);
         runner_close(engine->runner);
         free(engine);
     }
@@ -153,9 +154,9 @@ void engine_close(struct engine *engine)
     if (engine == NULL) {
         return;
     }
-    mailbox_stop(engine->mailbox);
+    inbox_stop(engine->inbox);
     CHECK(pthread_join(engine->thread, NULL) == 0);
-    mailbox_close(engine->mailbox);
+    inbox_close(engine->inbox);
     runner_close(engine->runner);
     free(engine);
 }
@@ -169,17 +170,22 @@ bool engine_submit(struct engine *engine, struct sequence *sequence)
     sequence->timing = (struct sequence_timing){.submitted_ms = monotonic_ms()};
     sequence->error = (struct error){0};
     sequence->state = NULL;
-    return mailbox_submit(engine->mailbox, sequence);
+    return inbox_submit(engine->inbox, sequence);
 }
 
 void engine_cancel(struct engine *engine, struct sequence *sequence)
 {
-    mailbox_ask(engine->mailbox, sequence, FINISH_CANCELLED);
+    inbox_ask(engine->inbox, sequence, FINISH_CANCELLED, false);
+}
+
+void engine_withdraw(struct engine *engine, struct sequence *sequence)
+{
+    inbox_ask(engine->inbox, sequence, FINISH_CANCELLED, true);
 }
 
 void engine_stop(struct engine *engine, struct sequence *sequence)
 {
-    mailbox_ask(engine->mailbox, sequence, FINISH_STOP);
+    inbox_ask(engine->inbox, sequence, FINISH_STOP, false);
 }
 
 int engine_tokens_max(const struct engine *engine, int model)
@@ -189,5 +195,5 @@ int engine_tokens_max(const struct engine *engine, int model)
 
 void engine_get_stats(const struct engine *engine, struct engine_stats *stats_out)
 {
-    mailbox_get_stats(engine->mailbox, stats_out);
+    inbox_get_stats(engine->inbox, stats_out);
 }

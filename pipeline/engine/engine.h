@@ -103,6 +103,8 @@ bool engine_submit(struct engine *engine, struct sequence *sequence);
 /* Thread: any. Asks the sequence to finish by the next step; on_finish is still called, once. A
  * sequence that has finished already is not touched, but its memory must still be there. */
 void engine_cancel(struct engine *engine, struct sequence *sequence);
+/* Thread: any. As cancel for a sequence that has run no step yet; one that has goes on. */
+void engine_withdraw(struct engine *engine, struct sequence *sequence);
 /* Thread: any. As cancel, but with FINISH_STOP: the submitter found a stop string. */
 void engine_stop(struct engine *engine, struct sequence *sequence);
 

@@ -1,6 +1,6 @@
 /* runner: takes sequences in, runs one step after another, and says what became of each sequence.
  *
- * The engine without its thread and its mailbox: single-threaded and deterministic. A step is
+ * The engine without its thread and its inbox: single-threaded and deterministic. A step is
  * planned by the scheduler of the model whose turn it is, run on that model's device, and its
  * tokens are appended. When the device fails, the step is halved until the sequence that makes it
  * fail stands alone and finishes with the error; the others go on.
@@ -44,7 +44,7 @@ bool runner_has_work(const struct runner *runner);
 void runner_step(struct runner *runner);
 
 int runner_tokens_max(const struct runner *runner, int model);
-/* All but `waiting`, which the mailbox knows. */
+/* All but `waiting`, which the inbox knows. */
 void runner_get_stats(const struct runner *runner, struct engine_stats *stats_out);
 const struct kv_blocks *runner_blocks(const struct runner *runner, int model);
 

@@ -6,7 +6,7 @@
  *
  *     submit -> inbox -> waiting <-> running -> finished
  *
- * Thread: engine, but for the members that the mailbox guards.
+ * Thread: engine, but for the members that the inbox guards.
  */
 #ifndef PIPELINE_ENGINE_SEQUENCE_STATE_H
 #define PIPELINE_ENGINE_SEQUENCE_STATE_H
@@ -32,8 +32,9 @@ struct sequence_state {
     int waiting_index;                // in the heap of struct waiting, -1 when not there
     struct running_sequence *running; // NULL unless running
 
-    // Guarded by the mailbox.
+    // Guarded by the inbox.
     enum finish_reason asked; // FINISH_NONE, or what another thread wants
+    bool asked_only_waiting;  // and only while the sequence has run no step
     struct sequence_state *previous;
     struct sequence_state *next;
 };
