@@ -1,0 +1,264 @@
+/* attention_kernel: causal attention of some rows over the paged cache, for one key-value head.
+ *
+ * Every query (one row, one head) walks over the keys in steps of four groups of sixteen, counted
+ * from position 0, and keeps a running maximum, sum and output. Scores and sums are taken key by
+ * key and dimension by dimension in the same order whatever queries share the call; a step that
+ * lies wholly ahead of a query is not taken for it, and masked keys of its last step weigh exactly
+ * 0.
+ */
+#include "kernels/cpu/attention_kernel.h"
+
+#include <math.h>
+
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/vector.h"
+
+enum { GROUPS = ATTENTION_KEYS / LANES, VECTORS = 4 };
+#if defined(KERNEL_AVX512)
+enum { ROWS = 4 }; // times GROUPS or VECTORS sums in registers
+#else
+enum { ROWS = 1 };
+#endif
+
+/* The scratch of a task, per query. */
+struct queries {
+    float *q;       // [queries, head_dim], scaled
+    float *outputs; // [queries, padded], before the division
+    float *scores;  // [queries, ATTENTION_KEYS]
+    float *weights; // [queries, LANES], sums of e^score lane by lane
+    float *max;     // [queries]
+    int head_dim;
+    int padded;
+    int count;
+};
+
+/* One step's keys. */
+struct step {
+    const float *keys[GROUPS];   // [head_dim, LANES]
+    const float *values[GROUPS]; // [LANES, padded]
+    int position[GROUPS];        // of the group's first key
+    int valid[GROUPS];           // keys of the group that lie in its block
+    int groups;                  // that some query of the task needs
+    int position_max;            // the last query's
+};
+
+static struct queries queries_start(const struct attention_task *task)
+{
+    size_t most = ATTENTION_QUERIES_MAX;
+    size_t head_dim = (size_t)task->head_dim;
+    struct queries queries = {.head_dim = task->head_dim, .padded = kv_pad(task->head_dim)};
+    queries.count = task->rows * task->group;
+    queries.outputs = task->scratch;
+    queries.scores = queries.outputs + most * (size_t)queries.padded;
+    queries.weights = queries.scores + most * ATTENTION_KEYS;
+    queries.q = queries.weights + most * LANES;
+    queries.max = queries.q + most * head_dim;
+    size_t count = (size_t)queries.count;
+    memset(queries.outputs, 0, count * (size_t)queries.padded * sizeof(float));
+    memset(queries.weights, 0, count * LANES * sizeof(float));
+    for (size_t i = 0; i < count; i++) {
+        size_t row = i / (size_t)task->group;
+        size_t head = i % (size_t)task->group;
+        const float *q = task->q + row * task->q_stride + head * head_dim;
+        for (size_t d = 0; d < head_dim; d++) {
+            queries.q[i * head_dim + d] = q[d] * task->scale;
+        }
+        queries.max[i] = -INFINITY;
+    }
+    return queries;
+}
+
+/* The step whose first group is number `group_first` of the sequence. */
+static struct step step_at(const struct attention_task *task, int group_first)
+{
+    int groups_per_block = kv_pad(task->block_tokens) / LANES;
+    struct step step = {.position_max = task->positions[task->rows - 1]};
+    for (int g = 0; g < GROUPS; g++) {
+        int block = (group_first + g) / groups_per_block;
+        int lane = (group_first + g) % groups_per_block * LANES;
+        int position = block * task->block_tokens + lane;
+        if (position > step.position_max) {
+            break;
+        }
+        const float *keys = task->kv + (size_t)task->block_table[block] * task->block_stride;
+        const float *values = keys + kv_key_floats(task->block_tokens, task->head_dim);
+        step.keys[g] = keys + (size_t)lane * (size_t)task->head_dim;
+        step.values[g] = values + (size_t)lane * (size_t)kv_pad(task->head_dim);
+        step.position[g] = position;
+        int left = task->block_tokens - lane;
+        step.valid[g] = left < LANES ? left : LANES;
+        step.groups = g + 1;
+    }
+    return step;
+}
+
+/* Scores of `rows` queries against `groups` groups of keys, in registers. */
+INLINE void score_tile(const struct queries *queries, int first, const int rows,
+                       const float *const *keys, const int groups, float *scores)
+{
+    struct vec sums[ROWS * GROUPS];
+    size_t head_dim = (size_t)queries->head_dim;
+    const float *q = queries->q + (size_t)first * head_dim;
+#pragma GCC unroll 16
+    for (int i = 0; i < rows * groups; i++) {
+        sums[i] = vec_zero();
+    }
+    for (size_t d = 0; d < head_dim; d++) {
+#pragma GCC unroll 4
+        for (int g = 0; g < groups; g++) {
+            struct vec key = vec_load(keys[g] + d * LANES);
+#pragma GCC unroll 4
+            for (int r = 0; r < rows; r++) {
+                struct vec x = vec_set1(q[(size_t)r * head_dim + d]);
+                sums[r * groups + g] = vec_fma(x, key, sums[r * groups + g]);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int g = 0; g < groups; g++) {
+            vec_store(scores + (size_t)(first + r) * ATTENTION_KEYS + g * LANES,
+                      sums[r * groups + g]);
+        }
+    }
+}
+
+static void score(const struct queries *queries, int first, const struct step *step)
+{
+    int i = first;
+    if (step->groups == GROUPS) {
+        for (; i + ROWS <= queries->count; i += ROWS) {
+            score_tile(queries, i, ROWS, step->keys, GROUPS, queries->scores);
+        }
+        for (; i < queries->count; i++) {
+            score_tile(queries, i, 1, step->keys, GROUPS, queries->scores);
+        }
+        return;
+    }
+    for (int g = 0; g < step->groups; g++) {
+        for (i = first; i + ROWS <= queries->count; i += ROWS) {
+            score_tile(queries, i, ROWS, step->keys + g, 1, queries->scores + g * LANES);
+        }
+        for (; i < queries->count; i++) {
+            score_tile(queries, i, 1, step->keys + g, 1, queries->scores + g * LANES);
+        }
+    }
+}
+
+/* Masks one query's scores, turns them into weights and rescales what it has so far. */
+static void weigh(const struct queries *queries, int i, const struct step *step, int position)
+{
+    float *scores = queries->scores + (size_t)i * ATTENTION_KEYS;
+    struct vec max = vec_set1(queries->max[i]);
+    for (int g = 0; g < step->groups; g++) {
+        int seen = position - step->position[g] + 1;
+        seen = seen < step->valid[g] ? seen : step->valid[g];
+        for (int lane = seen > 0 ? seen : 0; lane < LANES; lane++) {
+            scores[g * LANES + lane] = -INFINITY;
+        }
+        max = vec_max(max, vec_load(scores + g * LANES));
+    }
+    float max_new = vec_max_lane(max);
+    struct vec factor = vec_exp(vec_set1(queries->max[i] - max_new));
+    queries->max[i] = max_new;
+    float *weights = queries->weights + (size_t)i * LANES;
+    struct vec sum = vec_mul(vec_load(weights), factor);
+    for (int g = 0; g < step->groups; g++) {
+        struct vec weight = vec_exp(vec_sub(vec_load(scores + g * LANES), vec_set1(max_new)));
+        vec_store(scores + g * LANES, weight);
+        sum = vec_add(sum, weight);
+    }
+    vec_store(weights, sum);
+    float *outputs = queries->outputs + (size_t)i * (size_t)queries->padded;
+    for (int d = 0; d < queries->padded; d += LANES) {
+        vec_store(outputs + d, vec_mul(vec_load(outputs + d), factor));
+    }
+}
+
+/* Adds the step's weighted values to `vectors` vectors of `rows` outputs, in registers. */
+INLINE void value_tile(const struct queries *queries, int first, const int rows, int d,
+                       const int vectors, const struct step *step)
+{
+    struct vec sums[ROWS * VECTORS];
+    size_t padded = (size_t)queries->padded;
+    const float *weights = queries->scores + (size_t)first * ATTENTION_KEYS;
+    float *outputs = queries->outputs + (size_t)first * padded + d;
+#pragma GCC unroll 16
+    for (int i = 0; i < rows * vectors; i++) {
+        sums[i] = vec_load(outputs + (size_t)(i / vectors) * padded + i % vectors * LANES);
+    }
+    for (int g = 0; g < step->groups; g++) {
+        int ahead = step->position_max - step->position[g] + 1;
+        int keys = ahead < step->valid[g] ? ahead : step->valid[g];
+        for (int key = 0; key < keys; key++) {
+            const float *value = step->values[g] + (size_t)key * padded + d;
+#pragma GCC unroll 4
+            for (int r = 0; r < rows; r++) {
+                struct vec x = vec_set1(weights[r * ATTENTION_KEYS + g * LANES + key]);
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++) {
+                    sums[r * vectors + v] =
+                        vec_fma(x, vec_load(value + v * LANES), sums[r * vectors + v]);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows * vectors; i++) {
+        vec_store(outputs + (size_t)(i / vectors) * padded + i % vectors * LANES, sums[i]);
+    }
+}
+
+INLINE void value_rows(const struct queries *queries, int first, const int rows,
+                       const struct step *step)
+{
+    int d = 0;
+    for (; d + VECTORS * LANES <= queries->padded; d += VECTORS * LANES) {
+        value_tile(queries, first, rows, d, VECTORS, step);
+    }
+    for (; d < queries->padded; d += LANES) {
+        value_tile(queries, first, rows, d, 1, step);
+    }
+}
+
+static void queries_finish(const struct queries *queries, const struct attention_task *task)
+{
+    for (int i = 0; i < queries->count; i++) {
+        float sum = vec_sum(vec_load(queries->weights + (size_t)i * LANES));
+        const float *outputs = queries->outputs + (size_t)i * (size_t)queries->padded;
+        float *target = task->output + (size_t)(i / task->group) * task->output_stride +
+                        (size_t)(i % task->group) * (size_t)queries->head_dim;
+        for (int d = 0; d < queries->head_dim; d++) {
+            target[d] = outputs[d] / sum;
+        }
+    }
+}
+
+void KERNEL_NAME(attention)(const struct attention_task *task)
+{
+    struct queries queries = queries_start(task);
+    int row = 0; // the first that still has keys ahead
+    for (int group = 0;; group += GROUPS) {
+        struct step step = step_at(task, group);
+        if (step.groups == 0) {
+            break;
+        }
+        while (task->positions[row] < step.position[0]) {
+            row++;
+        }
+        int first = row * task->group;
+        score(&queries, first, &step);
+        for (int i = first; i < queries.count; i++) {
+            weigh(&queries, i, &step, task->positions[i / task->group]);
+        }
+        int i = first;
+        for (; i + ROWS <= queries.count; i += ROWS) {
+            value_rows(&queries, i, ROWS, &step);
+        }
+        for (; i < queries.count; i++) {
+            value_rows(&queries, i, 1, &step);
+        }
+    }
+    queries_finish(&queries, task);
+}

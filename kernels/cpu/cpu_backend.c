@@ -1,0 +1,193 @@
+/* cpu_backend: opening, memory and the table of operations. Operations are done when they return.
+ */
+#include "kernels/cpu/cpu_backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernels/cpu/cpu_backend_internal.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/onednn.h"
+#include "schemas/base/check.h"
+
+enum {
+    THREADS_MAX = 256,
+    PARALLEL_COST = 1 << 17, // multiplications that pay for waking a thread, about 10 microseconds
+};
+
+void *cpu_alloc(size_t bytes)
+{
+    if (bytes > SIZE_MAX - 64) {
+        return NULL;
+    }
+    size_t rounded = bytes == 0 ? 64 : (bytes + 63) / 64 * 64;
+    void *data = aligned_alloc(64, rounded);
+    if (data != NULL) {
+        memset(data, 0, rounded);
+    }
+    return data;
+}
+
+static void cpu_close(struct backend *backend)
+{
+    struct cpu_backend *cpu = cpu_of(backend);
+    threads_close(cpu->threads);
+    onednn_close(cpu->onednn);
+    free(cpu);
+}
+
+static enum kernel_status cpu_buffer_open(struct backend *backend, size_t bytes,
+                                          struct device_buffer **buffer_out)
+{
+    (void)backend;
+    struct device_buffer *buffer = malloc(sizeof(*buffer));
+    if (buffer == NULL) {
+        return KERNEL_OUT_OF_MEMORY;
+    }
+    *buffer = (struct device_buffer){.data = cpu_alloc(bytes), .bytes = bytes};
+    if (buffer->data == NULL) {
+        free(buffer);
+        return KERNEL_OUT_OF_MEMORY;
+    }
+    *buffer_out = buffer;
+    return KERNEL_OK;
+}
+
+static void cpu_buffer_close(struct backend *backend, struct device_buffer *buffer)
+{
+    (void)backend;
+    if (buffer != NULL) {
+        free(buffer->data);
+        free(buffer);
+    }
+}
+
+static bool lies_inside(const struct device_buffer *buffer, size_t offset, size_t bytes)
+{
+    return offset <= buffer->bytes && bytes <= buffer->bytes - offset;
+}
+
+static enum kernel_status cpu_copy_in(struct backend *backend, struct device_buffer *target,
+                                      size_t offset, const void *source, size_t bytes)
+{
+    (void)backend;
+    if (!lies_inside(target, offset, bytes)) {
+        return KERNEL_BAD_SHAPE;
+    }
+    memcpy((char *)target->data + offset, source, bytes);
+    return KERNEL_OK;
+}
+
+static enum kernel_status cpu_copy_out(struct backend *backend, void *target,
+                                       const struct device_buffer *source, size_t offset,
+                                       size_t bytes)
+{
+    (void)backend;
+    if (!lies_inside(source, offset, bytes)) {
+        return KERNEL_BAD_SHAPE;
+    }
+    memcpy(target, (const char *)source->data + offset, bytes);
+    return KERNEL_OK;
+}
+
+static enum kernel_status cpu_synchronize(struct backend *backend)
+{
+    (void)backend;
+    return KERNEL_OK;
+}
+
+static const struct backend_operations cpu_operations = {
+    .close = cpu_close,
+    .buffer_open = cpu_buffer_open,
+    .buffer_close = cpu_buffer_close,
+    .copy_in = cpu_copy_in,
+    .copy_out = cpu_copy_out,
+    .synchronize = cpu_synchronize,
+    .weight_format = cpu_weight_format,
+    .weight_open = cpu_weight_open,
+    .weight_close = cpu_weight_close,
+    .table_open = cpu_table_open,
+    .kv_block_bytes = cpu_kv_block_bytes,
+    .embed = cpu_embed,
+    .add_norm = cpu_add_norm,
+    .linear = cpu_linear,
+    .logits = cpu_linear, // activations are f32 already
+    .rope_angles = cpu_rope_angles,
+    .rope_kv_write = cpu_rope_kv_write,
+    .attention = cpu_attention,
+    .silu_mul = cpu_silu_mul,
+    .gather_rows = cpu_gather_rows,
+    .sample = cpu_sample,
+};
+
+static int processors(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > THREADS_MAX ? THREADS_MAX : (int)count;
+}
+
+bool cpu_backend_open(const struct backend_options *options, struct backend **backend_out,
+                      struct error *error)
+{
+    if (options->threads < 0 || options->threads > THREADS_MAX) {
+        return error_set(error, ERROR_CONFIG, "invalid_value", "threads",
+                         "threads is %d, must be from 0 (one per processor) to %d",
+                         options->threads, THREADS_MAX);
+    }
+    enum backend_isa isa = options->isa;
+    if (!isa_choose(&isa)) {
+        return error_set(error, ERROR_CONFIG, "invalid_value", "isa",
+                         "this processor has no %s: choose another instruction set, or auto",
+                         isa_name(options->isa));
+    }
+    struct cpu_backend *cpu = calloc(1, sizeof(*cpu));
+    if (cpu == NULL) {
+        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the cpu backend");
+    }
+    cpu->base.ops = &cpu_operations;
+    cpu->base.activation_bytes = sizeof(float);
+    cpu->isa = isa;
+    cpu->kernels = isa_kernels(isa);
+    int threads = options->threads == 0 ? processors() : options->threads;
+    cpu->threads = threads_open(threads);
+    if (cpu->threads == NULL) {
+        cpu_close(&cpu->base);
+        return error_set(error, ERROR_FATAL, NULL, NULL, "cannot start %d threads", threads);
+    }
+    cpu->onednn = options->without_onednn ? NULL : onednn_open(isa, threads);
+    (void)snprintf(cpu->base.description, sizeof(cpu->base.description), "cpu %s%s%s, %d thread%s",
+                   isa_name(isa), cpu->onednn == NULL ? "" : " onednn ",
+                   onednn_version(cpu->onednn), threads, threads == 1 ? "" : "s");
+    *backend_out = &cpu->base;
+    return true;
+}
+
+struct row_job {
+    void (*body)(const void *context, struct row_range rows);
+    const void *context;
+    int rows;
+    int chunk;
+};
+
+static void run_rows(void *context, int index, int thread)
+{
+    (void)thread;
+    const struct row_job *job = context;
+    int first = index * job->chunk;
+    int end = job->rows - first < job->chunk ? job->rows : first + job->chunk;
+    job->body(job->context, (struct row_range){first, end});
+}
+
+void cpu_each_rows(struct cpu_backend *cpu, int rows, size_t cost,
+                   void (*body)(const void *context, struct row_range rows), const void *context)
+{
+    struct row_job job = {.body = body, .context = context, .rows = rows, .chunk = rows};
+    if (rows > 1 && (size_t)rows * cost > PARALLEL_COST) {
+        int chunks = threads_count(cpu->threads) * 4;
+        job.chunk = (rows + chunks - 1) / chunks;
+    }
+    int tasks = rows == 0 ? 0 : (rows + job.chunk - 1) / job.chunk;
+    threads_run(cpu->threads, run_rows, &job, tasks);
+}

@@ -1,0 +1,94 @@
+/* cpu_backend_internal: what the files of the CPU backend share. */
+#ifndef KERNELS_CPU_CPU_BACKEND_INTERNAL_H
+#define KERNELS_CPU_CPU_BACKEND_INTERNAL_H
+
+#include "kernels/backend.h"
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/threads.h"
+
+struct onednn;
+struct onednn_weight;
+
+struct cpu_backend {
+    struct backend base; // first, so that a struct backend * is this one
+    enum backend_isa isa;
+    const struct cpu_kernels *kernels;
+    struct threads *threads;
+    struct onednn *onednn; // NULL: own matrix products
+};
+
+struct device_buffer {
+    void *data;
+    size_t bytes;
+};
+
+struct weight {
+    int rows;    // outputs
+    int columns; // inputs
+    bool is_bf16;
+    float *bias;                  // [rows] or NULL
+    void *panels;                 // [panels, columns, panel_columns], unless onednn has them
+    struct onednn_weight *onednn; // or NULL
+};
+
+static inline struct cpu_backend *cpu_of(struct backend *backend)
+{
+    return (struct cpu_backend *)backend;
+}
+
+static inline float *floats_of(struct device_buffer *buffer)
+{
+    return buffer->data;
+}
+
+static inline const float *const_floats_of(const struct device_buffer *buffer)
+{
+    return buffer->data;
+}
+
+static inline const int32_t *step_ints(const struct step_arrays *step, size_t offset)
+{
+    return (const int32_t *)step->buffer->data + offset;
+}
+
+/* Memory aligned to a cache line and zeroed, or NULL; free() gives it back. */
+void *cpu_alloc(size_t bytes);
+
+/* A half-open range of rows. */
+struct row_range {
+    int first;
+    int end;
+};
+
+/* Calls body(context, rows, thread) over all rows, shared among threads where the work, about
+ * `cost` multiplications a row, is worth waking them. */
+void cpu_each_rows(struct cpu_backend *cpu, int rows, size_t cost,
+                   void (*body)(const void *context, struct row_range rows), const void *context);
+
+enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_format *format);
+enum kernel_status cpu_weight_open(struct backend *backend, const struct weight_source *source,
+                                   struct weight **weight_out);
+void cpu_weight_close(struct backend *backend, struct weight *weight);
+enum kernel_status cpu_linear(struct backend *backend, const struct weight *weight,
+                              const struct device_buffer *input, struct device_buffer *output,
+                              int rows);
+
+enum kernel_status cpu_table_open(struct backend *backend, const struct weight_part *part,
+                                  int columns, struct device_buffer **table_out);
+enum kernel_status cpu_embed(struct backend *backend, const struct embed_args *args);
+enum kernel_status cpu_add_norm(struct backend *backend, const struct add_norm_args *args);
+enum kernel_status cpu_silu_mul(struct backend *backend, const struct device_buffer *input,
+                                struct device_buffer *output, int rows, int width);
+enum kernel_status cpu_gather_rows(struct backend *backend, const struct step_arrays *step,
+                                   const struct device_buffer *input, struct device_buffer *output,
+                                   int count, int width);
+
+size_t cpu_kv_block_bytes(const struct backend *backend, const struct attention_shape *shape);
+enum kernel_status cpu_rope_angles(struct backend *backend, const struct rope_angles_args *args);
+enum kernel_status cpu_rope_kv_write(struct backend *backend,
+                                     const struct rope_kv_write_args *args);
+enum kernel_status cpu_attention(struct backend *backend, const struct attention_args *args);
+
+enum kernel_status cpu_sample(struct backend *backend, const struct sample_args *args);
+
+#endif

@@ -1,0 +1,17 @@
+/* cpu_kernels: the table of one instruction set; compiled once for each. */
+#include "kernels/cpu/cpu_kernels.h"
+
+#include "kernels/cpu/attention_kernel.h"
+#include "kernels/cpu/isa_name.h"
+#include "kernels/cpu/product.h"
+#include "kernels/cpu/row_kernels.h"
+
+const struct cpu_kernels KERNEL_NAME(cpu_kernels) = {
+    .panel_columns = PRODUCT_VECTORS * 16,
+    .product = KERNEL_NAME(product),
+    .add_norm = KERNEL_NAME(add_norm),
+    .silu_mul = KERNEL_NAME(silu_mul),
+    .attention = KERNEL_NAME(attention),
+    .row_max = KERNEL_NAME(row_max),
+    .row_exp = KERNEL_NAME(row_exp),
+};

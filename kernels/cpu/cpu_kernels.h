@@ -1,0 +1,92 @@
+/* cpu_kernels: the inner loops that are compiled once per instruction set, as tables of functions.
+ * They work on one thread's share and never allocate. Thread: any.
+ */
+#ifndef KERNELS_CPU_CPU_KERNELS_H
+#define KERNELS_CPU_CPU_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* c[rows, columns] = a[rows, k] * panel + bias, where panel is [k, panel_columns], zero-padded. */
+struct product_task {
+    const float *a;
+    size_t a_stride; // floats from row to row
+    const void *panel;
+    bool is_bf16;      // of the panel: bf16 bits, else f32
+    const float *bias; // [columns] or NULL
+    float *c;
+    size_t c_stride;
+    int rows;
+    int k;
+    int columns; // at most panel_columns
+};
+
+/* Some rows of one sequence through the query heads of one key-value head. */
+struct attention_task {
+    const float *q; // [rows, q_stride], at the first of `group` heads
+    size_t q_stride;
+    float *output; // [rows, output_stride], same place
+    size_t output_stride;
+    const int32_t *positions;   // [rows], ascending
+    const int32_t *block_table; // of the sequence
+    const float *kv;            // the cache, at the key-value head in block 0
+    size_t block_stride;        // floats from block to block
+    int rows;
+    int group;
+    int head_dim;
+    int block_tokens;
+    float scale;
+    float *scratch; // attention_scratch_floats
+};
+
+struct cpu_kernels {
+    int panel_columns; // a multiple of LANES
+    void (*product)(const struct product_task *task);
+    /* residual += delta (or not, if NULL); output = norm(residual) * scale */
+    void (*add_norm)(float *residual, const float *delta, const float *scale, float *output,
+                     int width, float epsilon);
+    void (*silu_mul)(const float *gate, const float *up, float *output, int width);
+    void (*attention)(const struct attention_task *task);
+    /* The largest value; false if one of them is not finite. */
+    bool (*row_max)(const float *row, int count, float *max_out);
+    /* output = e^((row - shift) * factor); gives their sum. */
+    double (*row_exp)(const float *row, float *output, int count, float shift, float factor);
+};
+
+extern const struct cpu_kernels cpu_kernels_avx512;
+extern const struct cpu_kernels cpu_kernels_avx2;
+extern const struct cpu_kernels cpu_kernels_portable;
+
+/* The cache of one layer: [block, kv head, key then value]. Keys stand transposed in groups of
+ * sixteen positions, [group, head_dim, 16], so that one query meets sixteen keys per instruction;
+ * values stand in rows padded to whole vectors, [position, head_dim padded]. Padding stays zero. */
+static inline int kv_pad(int count)
+{
+    return (count + 15) / 16 * 16;
+}
+
+static inline size_t kv_key_floats(int block_tokens, int head_dim)
+{
+    return (size_t)kv_pad(block_tokens) * (size_t)head_dim;
+}
+
+static inline size_t kv_head_floats(int block_tokens, int head_dim)
+{
+    return kv_key_floats(block_tokens, head_dim) + (size_t)block_tokens * (size_t)kv_pad(head_dim);
+}
+
+enum {
+    ATTENTION_KEYS = 64,        // keys of one softmax step, anchored at multiples of this
+    ATTENTION_QUERIES_MAX = 64, // rows * group of one task
+    HEAD_DIM_MAX = 512,
+};
+
+static inline size_t attention_scratch_floats(int head_dim)
+{
+    // Queries, accumulators, scores, and a maximum and a vector of sums per query.
+    return (size_t)ATTENTION_QUERIES_MAX *
+           ((size_t)head_dim + (size_t)kv_pad(head_dim) + ATTENTION_KEYS + 1 + 16);
+}
+
+#endif

@@ -1,0 +1,105 @@
+/* cpu_rows: operations that treat every row alone. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/cpu_backend_internal.h"
+
+/* The table as f32 rows. */
+enum kernel_status cpu_table_open(struct backend *backend, const struct weight_part *part,
+                                  int columns, struct device_buffer **table_out)
+{
+    if (part->rows <= 0 || columns <= 0) {
+        return KERNEL_BAD_SHAPE;
+    }
+    size_t count = (size_t)part->rows * (size_t)columns;
+    enum kernel_status status =
+        backend->ops->buffer_open(backend, count * sizeof(float), table_out);
+    if (status == KERNEL_OK) {
+        dtype_to_f32(floats_of(*table_out), part->data, part->dtype, count);
+    }
+    return status;
+}
+
+static void embed_rows(const void *context, struct row_range rows)
+{
+    const struct embed_args *args = context;
+    const int32_t *tokens = step_ints(args->step, args->step->tokens);
+    size_t width = (size_t)args->width;
+    for (int r = rows.first; r < rows.end; r++) {
+        memcpy(floats_of(args->output) + (size_t)r * width,
+               const_floats_of(args->table) + (size_t)tokens[r] * width, width * sizeof(float));
+    }
+}
+
+enum kernel_status cpu_embed(struct backend *backend, const struct embed_args *args)
+{
+    cpu_each_rows(cpu_of(backend), args->step->rows, (size_t)args->width, embed_rows, args);
+    return KERNEL_OK;
+}
+
+struct add_norm_job {
+    const struct cpu_kernels *kernels;
+    const struct add_norm_args *args;
+};
+
+static void add_norm_rows(const void *context, struct row_range rows)
+{
+    const struct add_norm_job *job = context;
+    const struct add_norm_args *args = job->args;
+    for (int r = rows.first; r < rows.end; r++) {
+        size_t at = (size_t)r * (size_t)args->width;
+        job->kernels->add_norm(floats_of(args->residual) + at,
+                               args->delta == NULL ? NULL : const_floats_of(args->delta) + at,
+                               const_floats_of(args->scale), floats_of(args->output) + at,
+                               args->width, args->epsilon);
+    }
+}
+
+enum kernel_status cpu_add_norm(struct backend *backend, const struct add_norm_args *args)
+{
+    struct add_norm_job job = {.kernels = cpu_of(backend)->kernels, .args = args};
+    cpu_each_rows(cpu_of(backend), args->rows, (size_t)args->width, add_norm_rows, &job);
+    return KERNEL_OK;
+}
+
+struct silu_mul_job {
+    const struct cpu_kernels *kernels;
+    const float *input;
+    float *output;
+    int width;
+};
+
+static void silu_mul_rows(const void *context, struct row_range rows)
+{
+    const struct silu_mul_job *job = context;
+    size_t width = (size_t)job->width;
+    for (int r = rows.first; r < rows.end; r++) {
+        const float *gate = job->input + (size_t)r * 2 * width;
+        job->kernels->silu_mul(gate, gate + width, job->output + (size_t)r * width, job->width);
+    }
+}
+
+enum kernel_status cpu_silu_mul(struct backend *backend, const struct device_buffer *input,
+                                struct device_buffer *output, int rows, int width)
+{
+    struct silu_mul_job job = {.kernels = cpu_of(backend)->kernels,
+                               .input = const_floats_of(input),
+                               .output = floats_of(output),
+                               .width = width};
+    cpu_each_rows(cpu_of(backend), rows, (size_t)width * 4, silu_mul_rows, &job);
+    return KERNEL_OK;
+}
+
+enum kernel_status cpu_gather_rows(struct backend *backend, const struct step_arrays *step,
+                                   const struct device_buffer *input, struct device_buffer *output,
+                                   int count, int width)
+{
+    (void)backend;
+    const int32_t *indices = step_ints(step, step->logit_rows);
+    for (int i = 0; i < count; i++) {
+        memcpy(floats_of(output) + (size_t)i * (size_t)width,
+               const_floats_of(input) + (size_t)indices[i] * (size_t)width,
+               (size_t)width * sizeof(float));
+    }
+    return KERNEL_OK;
+}

@@ -1,0 +1,81 @@
+/* isa: asks the processor what it has. */
+#include "kernels/cpu/isa.h"
+
+#include <stddef.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+const char *isa_name(enum backend_isa isa)
+{
+    static const char *const names[] = {"auto", "avx512", "avx2", "portable"};
+    return names[isa];
+}
+
+#if defined(__x86_64__)
+static bool has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+bool isa_has_amx_bf16(void)
+{
+    unsigned a = 0;
+    unsigned b = 0;
+    unsigned c = 0;
+    unsigned d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & (1u << 22)) != 0 &&
+           (d & (1u << 24)) != 0; // AMX-BF16 and AMX-TILE
+}
+#else
+static bool has_avx512(void)
+{
+    return false;
+}
+
+static bool has_avx2(void)
+{
+    return false;
+}
+
+bool isa_has_amx_bf16(void)
+{
+    return false;
+}
+#endif
+
+bool isa_choose(enum backend_isa *isa)
+{
+    switch (*isa) {
+    case ISA_AUTO:
+        *isa = has_avx512() ? ISA_AVX512 : has_avx2() ? ISA_AVX2 : ISA_PORTABLE;
+        return true;
+    case ISA_AVX512:
+        return has_avx512();
+    case ISA_AVX2:
+        return has_avx2();
+    case ISA_PORTABLE:
+        return true;
+    }
+    return false;
+}
+
+const struct cpu_kernels *isa_kernels(enum backend_isa isa)
+{
+#if defined(__x86_64__)
+    if (isa == ISA_AVX512) {
+        return &cpu_kernels_avx512;
+    }
+    if (isa == ISA_AVX2) {
+        return &cpu_kernels_avx2;
+    }
+#endif
+    return isa == ISA_PORTABLE ? &cpu_kernels_portable : NULL;
+}

@@ -1,0 +1,78 @@
+/* row_kernels: norms, activations and softmax pieces over single rows. */
+#include "kernels/cpu/row_kernels.h"
+
+#include <math.h>
+
+#include "kernels/cpu/vector.h"
+
+INLINE int lanes_left(int count, int i)
+{
+    return count - i < LANES ? count - i : LANES;
+}
+
+void KERNEL_NAME(add_norm)(float *residual, const float *delta, const float *scale, float *output,
+                           int width, float epsilon)
+{
+    struct vec squares = vec_zero();
+    for (int i = 0; i < width; i += LANES) {
+        int lanes = lanes_left(width, i);
+        struct vec x = vec_load_part(residual + i, lanes);
+        if (delta != NULL) {
+            x = vec_add(x, vec_load_part(delta + i, lanes));
+            vec_store_part(residual + i, x, lanes);
+        }
+        squares = vec_fma(x, x, squares);
+    }
+    struct vec factor = vec_set1(1.0f / sqrtf(vec_sum(squares) / (float)width + epsilon));
+    for (int i = 0; i < width; i += LANES) {
+        int lanes = lanes_left(width, i);
+        struct vec x = vec_mul(vec_load_part(residual + i, lanes), factor);
+        vec_store_part(output + i, vec_mul(x, vec_load_part(scale + i, lanes)), lanes);
+    }
+}
+
+void KERNEL_NAME(silu_mul)(const float *gate, const float *up, float *output, int width)
+{
+    struct vec one = vec_set1(1.0f);
+    for (int i = 0; i < width; i += LANES) {
+        int lanes = lanes_left(width, i);
+        struct vec x = vec_load_part(gate + i, lanes);
+        struct vec silu = vec_div(x, vec_add(one, vec_exp(vec_sub(vec_zero(), x))));
+        vec_store_part(output + i, vec_mul(silu, vec_load_part(up + i, lanes)), lanes);
+    }
+}
+
+bool KERNEL_NAME(row_max)(const float *row, int count, float *max_out)
+{
+    struct vec max = vec_set1(-INFINITY);
+    struct vec zeros = vec_zero(); // x * 0 is NaN where x is not finite, and stays so in a sum
+    int whole = count / LANES * LANES;
+    for (int i = 0; i < whole; i += LANES) {
+        struct vec x = vec_load(row + i);
+        max = vec_max(x, max);
+        zeros = vec_fma(x, vec_zero(), zeros);
+    }
+    float largest = vec_max_lane(max);
+    float sum = vec_sum(zeros);
+    for (int i = whole; i < count; i++) {
+        largest = row[i] > largest ? row[i] : largest;
+        sum += row[i] * 0.0f;
+    }
+    *max_out = largest;
+    return sum == 0.0f;
+}
+
+double KERNEL_NAME(row_exp)(const float *row, float *output, int count, float shift, float factor)
+{
+    double sum = 0;
+    for (int i = 0; i < count; i += LANES) {
+        int lanes = lanes_left(count, i);
+        struct vec x = vec_sub(vec_load_part(row + i, lanes), vec_set1(shift));
+        struct vec e = vec_exp(vec_mul(x, vec_set1(factor)));
+        float parts[LANES] = {0};
+        vec_store_part(parts, e, lanes);
+        vec_store_part(output + i, e, lanes);
+        sum += (double)vec_sum(vec_load(parts));
+    }
+    return sum;
+}

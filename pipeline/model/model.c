@@ -1,0 +1,247 @@
+/* model: opening, memory and results; forward.c has the layers. */
+#include "pipeline/model/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/model/model_internal.h"
+#include "pipeline/model/safetensors.h"
+#include "schemas/base/check.h"
+
+bool model_check(enum kernel_status status, const char *operation, struct error *error)
+{
+    if (status == KERNEL_OK) {
+        return true;
+    }
+    enum error_kind kind = status == KERNEL_BAD_SHAPE ? ERROR_INTERNAL : ERROR_FATAL;
+    return error_set(error, kind, "backend_failed", NULL, "%s: %s", operation,
+                     kernel_status_text(status));
+}
+
+static bool open_frequencies(struct model *model, struct error *error)
+{
+    size_t bytes = (size_t)model->config.head_dim / 2 * sizeof(float);
+    float *frequencies = malloc(bytes);
+    if (frequencies == NULL) {
+        return model_check(KERNEL_OUT_OF_MEMORY, "rope frequencies", error);
+    }
+    model_config_frequencies(&model->config, frequencies);
+    struct backend *backend = model->backend;
+    bool is_ok =
+        model_check(backend->ops->buffer_open(backend, bytes, &model->frequencies),
+                    "rope frequencies", error) &&
+        model_check(backend->ops->copy_in(backend, model->frequencies, 0, frequencies, bytes),
+                    "rope frequencies", error);
+    free(frequencies);
+    return is_ok;
+}
+
+static bool open_weights(const char *path, struct model *model, struct error *error)
+{
+    struct safetensors *safetensors = NULL;
+    bool is_ok = safetensors_open(path, &safetensors, error) &&
+                 weights_open(&model->config, model->format, model->backend, safetensors,
+                              &model->weights, error);
+    safetensors_close(safetensors);
+    return is_ok;
+}
+
+bool model_open(const char *path, struct backend *backend, const struct model_options *options,
+                struct model **model_out, struct error *error)
+{
+    CHECK(options->block_tokens > 0);
+    struct model *model = calloc(1, sizeof(*model));
+    if (model == NULL) {
+        return model_check(KERNEL_OUT_OF_MEMORY, "model", error);
+    }
+    model->backend = backend;
+    model->block_tokens = options->block_tokens;
+    model->format = options->weights;
+    if (!model_config_load(path, &model->config, error) ||
+        !model_check(backend->ops->weight_format(backend, &model->format), "weight format",
+                     error) ||
+        !open_weights(path, model, error) || !open_frequencies(model, error)) {
+        model_close(model);
+        return false;
+    }
+    *model_out = model;
+    return true;
+}
+
+static void close_buffers(struct model *model)
+{
+    struct backend *backend = model->backend;
+    struct step_buffers *buffers = &model->buffers;
+    struct device_buffer *const all[] = {
+        buffers->residual,  buffers->normed,  buffers->qkv,           buffers->attended,
+        buffers->projected, buffers->gate_up, buffers->activated,     buffers->rotations,
+        buffers->logits,    buffers->tokens,  buffers->kept_residual, buffers->kept_attended,
+        buffers->logprobs,
+    };
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        backend->ops->buffer_close(backend, all[i]);
+    }
+    *buffers = (struct step_buffers){0};
+}
+
+void model_close(struct model *model)
+{
+    if (model == NULL) {
+        return;
+    }
+    struct backend *backend = model->backend;
+    close_buffers(model);
+    backend->ops->buffer_close(backend, model->arrays);
+    for (int i = 0; model->kv != NULL && i < model->config.layers; i++) {
+        backend->ops->buffer_close(backend, model->kv[i]);
+    }
+    backend->ops->buffer_close(backend, model->frequencies);
+    weights_close(model->weights);
+    free(model->kv);
+    free(model->staging);
+    free(model);
+}
+
+const struct model_config *model_get_config(const struct model *model)
+{
+    return &model->config;
+}
+
+enum weight_format model_weights(const struct model *model)
+{
+    return model->format;
+}
+
+size_t model_kv_block_bytes(const struct model *model)
+{
+    struct attention_shape shape = model_shape(model);
+    return (size_t)model->config.layers *
+           model->backend->ops->kv_block_bytes(model->backend, &shape);
+}
+
+bool model_kv_open(struct model *model, int blocks_count, struct error *error)
+{
+    CHECK(model->kv == NULL && blocks_count > 0);
+    struct backend *backend = model->backend;
+    size_t layers = (size_t)model->config.layers;
+    size_t bytes = 0;
+    if (__builtin_mul_overflow(model_kv_block_bytes(model) / layers, (size_t)blocks_count,
+                               &bytes)) {
+        return model_check(KERNEL_OUT_OF_MEMORY, "kv cache", error);
+    }
+    model->kv = calloc(layers, sizeof(struct device_buffer *));
+    if (model->kv == NULL) {
+        return model_check(KERNEL_OUT_OF_MEMORY, "kv cache", error);
+    }
+    for (size_t i = 0; i < layers; i++) {
+        if (!model_check(backend->ops->buffer_open(backend, bytes, &model->kv[i]), "kv cache",
+                         error)) {
+            return false; // model_close gives back what is there
+        }
+    }
+    model->blocks_count = blocks_count;
+    return true;
+}
+
+bool model_arrays_reserve(struct model *model, size_t count, struct error *error)
+{
+    if (count <= model->arrays_capacity) {
+        return true;
+    }
+    struct backend *backend = model->backend;
+    struct device_buffer *arrays = NULL;
+    size_t capacity = count + count / 2;
+    int32_t *staging = realloc(model->staging, capacity * sizeof(*staging));
+    if (staging == NULL) {
+        return model_check(KERNEL_OUT_OF_MEMORY, "step arrays", error);
+    }
+    model->staging = staging;
+    if (!model_check(backend->ops->buffer_open(backend, capacity * sizeof(*staging), &arrays),
+                     "step arrays", error)) {
+        return false;
+    }
+    backend->ops->buffer_close(backend, model->arrays);
+    model->arrays = arrays;
+    model->arrays_capacity = capacity;
+    return true;
+}
+
+struct buffer_size {
+    struct device_buffer **buffer;
+    int rows;
+    int width;
+    size_t element_bytes;
+};
+
+bool model_step_open(struct model *model, int rows_max, int logit_rows_max, struct error *error)
+{
+    CHECK(rows_max > 0 && logit_rows_max > 0);
+    const struct model_config *config = &model->config;
+    struct step_buffers *b = &model->buffers;
+    struct backend *backend = model->backend;
+    int q = config->heads * config->head_dim;
+    int qkv = q + 2 * config->kv_heads * config->head_dim;
+    size_t activation = backend->activation_bytes;
+    const struct buffer_size sizes[] = {
+        {&b->residual, rows_max, config->hidden, activation},
+        {&b->normed, rows_max, config->hidden, activation},
+        {&b->qkv, rows_max, qkv, activation},
+        {&b->attended, rows_max, q, activation},
+        {&b->projected, rows_max, config->hidden, activation},
+        {&b->gate_up, rows_max, 2 * config->intermediate, activation},
+        {&b->activated, rows_max, config->intermediate, activation},
+        {&b->rotations, rows_max, config->head_dim, sizeof(float)},
+        {&b->kept_residual, logit_rows_max, config->hidden, activation},
+        {&b->kept_attended, logit_rows_max, q, activation},
+        {&b->logits, logit_rows_max, config->vocabulary, sizeof(float)},
+        {&b->tokens, logit_rows_max, 1, sizeof(int32_t)},
+        {&b->logprobs, logit_rows_max, 1, sizeof(float)},
+    };
+    close_buffers(model);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        size_t bytes = (size_t)sizes[i].rows * (size_t)sizes[i].width * sizes[i].element_bytes;
+        if (!model_check(backend->ops->buffer_open(backend, bytes, sizes[i].buffer),
+                         "memory of a step", error)) {
+            return false;
+        }
+    }
+    model->rows_max = rows_max;
+    model->logit_rows_max = logit_rows_max;
+    // Tokens, positions, row starts and logit rows, and tables of a few blocks for each row.
+    return model_arrays_reserve(model, (size_t)rows_max * 8 + (size_t)logit_rows_max, error);
+}
+
+bool model_logits(struct model *model, float *logits_out, struct error *error)
+{
+    struct backend *backend = model->backend;
+    size_t bytes = (size_t)model->logits_count * (size_t)model->config.vocabulary * sizeof(float);
+    return model_check(backend->ops->copy_out(backend, logits_out, model->buffers.logits, 0, bytes),
+                       "logits", error);
+}
+
+bool model_sample(struct model *model, const struct sample_params *params, int32_t *tokens_out,
+                  float *logprobs_out, struct error *error)
+{
+    struct backend *backend = model->backend;
+    struct step_buffers *buffers = &model->buffers;
+    struct sample_args args = {
+        .logits = buffers->logits,
+        .rows = model->logits_count,
+        .vocabulary = model->config.vocabulary,
+        .params = params,
+        .tokens = buffers->tokens,
+        .logprobs = logprobs_out == NULL ? NULL : buffers->logprobs,
+    };
+    size_t count = (size_t)model->logits_count;
+    if (!model_check(backend->ops->sample(backend, &args), "sample", error) ||
+        !model_check(backend->ops->copy_out(backend, tokens_out, buffers->tokens, 0,
+                                            count * sizeof(int32_t)),
+                     "sample", error)) {
+        return false;
+    }
+    return logprobs_out == NULL ||
+           model_check(backend->ops->copy_out(backend, logprobs_out, buffers->logprobs, 0,
+                                              count * sizeof(float)),
+                       "sample", error);
+}

@@ -1,0 +1,345 @@
+/* model_config: from config.json to the fields that the forward pass follows.
+ *
+ * Two spellings are read: rope_theta, rope_scaling and torch_dtype, and the newer rope_parameters
+ * and dtype. What would change the numbers and is not done here is refused by its name.
+ */
+#include "pipeline/model/model_config.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "pipeline/model/model_json.h"
+
+static const char file[] = "config.json";
+enum { CONFIG_BYTES_MAX = 1 << 20 };
+
+/* What an architecture implies and does not write down. */
+struct family {
+    const char *architecture;
+    bool has_qkv_bias;
+    bool may_have_bias; // reads attention_bias and mlp_bias
+};
+
+static const struct family families[] = {
+    {.architecture = "LlamaForCausalLM", .may_have_bias = true},
+    {.architecture = "MistralForCausalLM"},
+    {.architecture = "Qwen2ForCausalLM", .has_qkv_bias = true},
+};
+
+static bool refuse(struct error *error, const char *what, const char *value)
+{
+    return error_set(error, ERROR_CONFIG, "unsupported_model", NULL, "%s: %s %s is not supported",
+                     file, what, value);
+}
+
+static const struct family *find_family(const json_t *root, struct error *error)
+{
+    const json_t *architectures = json_object_get(root, "architectures");
+    const char *name = json_string_value(json_array_get(architectures, 0));
+    if (name == NULL) {
+        (void)error_set(error, ERROR_CONFIG, NULL, NULL, "%s: architectures names no model", file);
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+        if (strcmp(families[i].architecture, name) == 0) {
+            return &families[i];
+        }
+    }
+    (void)refuse(error, "architecture", name);
+    return NULL;
+}
+
+struct size_field {
+    const char *name;
+    int most;
+    int *value;
+};
+
+static bool read_sizes(const json_t *root, struct model_config *config, struct error *error)
+{
+    const struct size_field fields[] = {
+        {"vocab_size", 1 << 22, &config->vocabulary},
+        {"hidden_size", 1 << 16, &config->hidden},
+        {"intermediate_size", 1 << 18, &config->intermediate},
+        {"num_hidden_layers", 1 << 10, &config->layers},
+        {"num_attention_heads", 1 << 10, &config->heads},
+        {"max_position_embeddings", 1 << 24, &config->context},
+    };
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        struct int_field field = {file, fields[i].name, 1, fields[i].most};
+        if (!model_json_int(root, &field, true, fields[i].value, error)) {
+            return false;
+        }
+    }
+    config->kv_heads = config->heads;
+    struct int_field kv_heads = {file, "num_key_value_heads", 1, config->heads};
+    struct int_field head_dim = {file, "head_dim", 2, 512};
+    return model_json_int(root, &kv_heads, false, &config->kv_heads, error) &&
+           model_json_int(root, &head_dim, false, &config->head_dim, error);
+}
+
+static bool check_sizes(struct model_config *config, struct error *error)
+{
+    if (config->head_dim == 0) {
+        if (config->hidden % config->heads != 0) {
+            return error_set(error, ERROR_CONFIG, NULL, NULL,
+                             "%s: hidden_size %d is no multiple of num_attention_heads %d and "
+                             "head_dim is missing",
+                             file, config->hidden, config->heads);
+        }
+        config->head_dim = config->hidden / config->heads;
+    }
+    if (config->head_dim % 2 != 0 || config->head_dim > 512) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "%s: head_dim is %d, must be even and at most 512", file,
+                         config->head_dim);
+    }
+    if (config->heads % config->kv_heads != 0) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "%s: num_attention_heads %d is no multiple of num_key_value_heads %d",
+                         file, config->heads, config->kv_heads);
+    }
+    if (config->heads / config->kv_heads > 64) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "%s: %d query heads share one key-value head, at most 64", file,
+                         config->heads / config->kv_heads);
+    }
+    return true;
+}
+
+static bool read_dtype(const json_t *root, struct model_config *config, struct error *error)
+{
+    static const char *const names[] = {"float32", "bfloat16", "float16"}; // as enum dtype
+    const json_t *value = json_object_get(root, "dtype");
+    if (!json_is_string(value)) {
+        value = json_object_get(root, "torch_dtype");
+    }
+    if (!json_is_string(value)) {
+        config->dtype = DTYPE_F32;
+        return true;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(json_string_value(value), names[i]) == 0) {
+            config->dtype = (enum dtype)i;
+            return true;
+        }
+    }
+    return refuse(error, "dtype", json_string_value(value));
+}
+
+static bool read_llama3(const json_t *rope, struct rope_config *config, struct error *error)
+{
+    const struct number_field low = {file, "low_freq_factor", 1e-3, 1e6};
+    const struct number_field high = {file, "high_freq_factor", 1e-3, 1e6};
+    const struct number_field original = {file, "original_max_position_embeddings", 1, 1 << 24};
+    if (!model_json_number(rope, &low, true, &config->low_freq_factor, error) ||
+        !model_json_number(rope, &high, true, &config->high_freq_factor, error) ||
+        !model_json_number(rope, &original, true, &config->original_context, error)) {
+        return false;
+    }
+    if (config->high_freq_factor <= config->low_freq_factor) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "%s: high_freq_factor %g must be more than low_freq_factor %g", file,
+                         config->high_freq_factor, config->low_freq_factor);
+    }
+    return true;
+}
+
+static bool read_rope(const json_t *root, struct rope_config *config, struct error *error)
+{
+    const json_t *rope = json_object_get(root, "rope_parameters");
+    bool is_new = json_is_object(rope);
+    if (!is_new) {
+        rope = json_object_get(root, "rope_scaling");
+    }
+    const struct number_field theta = {file, "rope_theta", 1, 1e12};
+    const struct number_field rotary = {file, "partial_rotary_factor", 1, 1};
+    const struct number_field factor = {file, "factor", 1, 1e6};
+    config->theta = 10000.0;
+    config->factor = 1.0;
+    if (!model_json_number(root, &theta, false, &config->theta, error) ||
+        !model_json_number(root, &rotary, false, &config->factor, error)) {
+        return false;
+    }
+    if (!json_is_object(rope)) {
+        return rope == NULL || json_is_null(rope) ||
+               error_set(error, ERROR_CONFIG, NULL, NULL, "%s: rope_scaling must be an object",
+                         file);
+    }
+    if (!model_json_number(rope, &theta, false, &config->theta, error) ||
+        !model_json_number(rope, &rotary, false, &config->factor, error)) {
+        return false;
+    }
+    const char *type = json_string_value(json_object_get(rope, "rope_type"));
+    type = type != NULL ? type : json_string_value(json_object_get(rope, "type"));
+    if (type == NULL || strcmp(type, "default") == 0) {
+        return type != NULL || is_new || refuse(error, "rope_scaling without", "rope_type");
+    }
+    if (strcmp(type, "linear") == 0) {
+        config->scaling = ROPE_LINEAR;
+        return model_json_number(rope, &factor, true, &config->factor, error);
+    }
+    if (strcmp(type, "llama3") == 0) {
+        config->scaling = ROPE_LLAMA3;
+        return model_json_number(rope, &factor, true, &config->factor, error) &&
+               read_llama3(rope, config, error);
+    }
+    return refuse(error, "rope scaling", type);
+}
+
+/* A window is harmless where no two positions are further apart. */
+static bool check_window(const json_t *root, const struct model_config *config, struct error *error)
+{
+    bool is_used = true;
+    int window = 0;
+    const struct int_field field = {file, "sliding_window", 1, INT_MAX};
+    if (!model_json_bool(root, file, "use_sliding_window", &is_used, error) ||
+        !model_json_int(root, &field, false, &window, error)) {
+        return false;
+    }
+    if (is_used && window > 0 && window < config->context) {
+        return error_set(error, ERROR_CONFIG, "unsupported_model", NULL,
+                         "%s: sliding_window %d below max_position_embeddings %d is not supported",
+                         file, window, config->context);
+    }
+    const json_t *types = json_object_get(root, "layer_types");
+    for (size_t i = 0; i < json_array_size(types); i++) {
+        const char *type = json_string_value(json_array_get(types, i));
+        if (type == NULL || strcmp(type, "full_attention") != 0) {
+            return refuse(error, "layer type", type == NULL ? "that is no text" : type);
+        }
+    }
+    return true;
+}
+
+static bool check_rest(const json_t *root, const struct model_config *config, struct error *error)
+{
+    const json_t *activation = json_object_get(root, "hidden_act");
+    if (json_is_string(activation) && strcmp(json_string_value(activation), "silu") != 0) {
+        return refuse(error, "hidden_act", json_string_value(activation));
+    }
+    const json_t *quantization = json_object_get(root, "quantization_config");
+    if (json_is_object(quantization)) {
+        const char *method = json_string_value(json_object_get(quantization, "quant_method"));
+        return refuse(error, "quantization", method == NULL ? "of an unknown kind" : method);
+    }
+    return check_window(root, config, error);
+}
+
+static bool add_stop_token(const json_t *value, struct model_config *config, const char *from,
+                           struct error *error)
+{
+    json_int_t token = json_integer_value(value);
+    if (!json_is_integer(value) || token < 0 || token >= config->vocabulary) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "%s: eos_token_id must hold token ids below vocab_size %d", from,
+                         config->vocabulary);
+    }
+    for (int i = 0; i < config->stop_tokens_count; i++) {
+        if (config->stop_tokens[i] == token) {
+            return true;
+        }
+    }
+    if (config->stop_tokens_count == STOP_TOKENS_MAX) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s: more than %d stop tokens", from,
+                         STOP_TOKENS_MAX);
+    }
+    config->stop_tokens[config->stop_tokens_count++] = (int32_t)token;
+    return true;
+}
+
+static bool read_stop_tokens(const json_t *root, struct model_config *config, const char *from,
+                             struct error *error)
+{
+    const json_t *value = json_object_get(root, "eos_token_id");
+    if (value == NULL || json_is_null(value)) {
+        return true;
+    }
+    if (!json_is_array(value)) {
+        return add_stop_token(value, config, from, error);
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        if (!add_stop_token(json_array_get(value, i), config, from, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_config(const json_t *root, struct model_config *config, struct error *error)
+{
+    const struct family *family = find_family(root, error);
+    if (family == NULL || !read_sizes(root, config, error) || !check_sizes(config, error)) {
+        return false;
+    }
+    strncpy(config->architecture, family->architecture, sizeof(config->architecture) - 1);
+    config->has_qkv_bias = family->has_qkv_bias;
+    if (family->may_have_bias) {
+        bool has_bias = false;
+        if (!model_json_bool(root, file, "attention_bias", &has_bias, error) ||
+            !model_json_bool(root, file, "mlp_bias", &config->has_mlp_bias, error)) {
+            return false;
+        }
+        config->has_qkv_bias = has_bias;
+        config->has_output_bias = has_bias;
+    }
+    const struct number_field epsilon = {file, "rms_norm_eps", 0, 1};
+    const struct int_field bos = {file, "bos_token_id", -1, config->vocabulary - 1};
+    config->norm_epsilon = 1e-6;
+    config->bos_token = -1;
+    return model_json_number(root, &epsilon, false, &config->norm_epsilon, error) &&
+           model_json_bool(root, file, "tie_word_embeddings", &config->ties_embeddings, error) &&
+           model_json_int(root, &bos, false, &config->bos_token, error) &&
+           read_dtype(root, config, error) && read_rope(root, &config->rope, error) &&
+           check_rest(root, config, error) && read_stop_tokens(root, config, file, error);
+}
+
+bool model_config_load(const char *path, struct model_config *config_out, struct error *error)
+{
+    struct model_config config = {0};
+    json_t *root = NULL;
+    json_t *generation = NULL;
+    static const char generation_file[] = "generation_config.json";
+    bool is_ok = model_json_load(path, file, CONFIG_BYTES_MAX, &root, error) &&
+                 read_config(root, &config, error);
+    if (is_ok && model_json_exists(path, generation_file)) {
+        is_ok = model_json_load(path, generation_file, CONFIG_BYTES_MAX, &generation, error) &&
+                read_stop_tokens(generation, &config, generation_file, error);
+    }
+    json_decref(root);
+    json_decref(generation);
+    if (is_ok) {
+        *config_out = config;
+    }
+    return is_ok;
+}
+
+/* Llama 3: short waves stay, long ones are divided by `factor`, those between are blended. */
+static double scale_llama3(const struct rope_config *rope, double frequency)
+{
+    double wave = 2 * 3.14159265358979323846 / frequency;
+    if (wave < rope->original_context / rope->high_freq_factor) {
+        return frequency;
+    }
+    if (wave > rope->original_context / rope->low_freq_factor) {
+        return frequency / rope->factor;
+    }
+    double blend = (rope->original_context / wave - rope->low_freq_factor) /
+                   (rope->high_freq_factor - rope->low_freq_factor);
+    return (1 - blend) * frequency / rope->factor + blend * frequency;
+}
+
+void model_config_frequencies(const struct model_config *config, float *inverse_frequencies_out)
+{
+    const struct rope_config *rope = &config->rope;
+    for (int i = 0; i < config->head_dim / 2; i++) {
+        double frequency = pow(rope->theta, -2.0 * i / config->head_dim);
+        if (rope->scaling == ROPE_LINEAR) {
+            frequency /= rope->factor;
+        } else if (rope->scaling == ROPE_LLAMA3) {
+            frequency = scale_llama3(rope, frequency);
+        }
+        inverse_frequencies_out[i] = (float)frequency;
+    }
+}

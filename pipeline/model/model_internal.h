@@ -1,0 +1,62 @@
+/* model_internal: the model's parts, shared by model.c and forward.c. */
+#ifndef PIPELINE_MODEL_MODEL_INTERNAL_H
+#define PIPELINE_MODEL_MODEL_INTERNAL_H
+
+#include "kernels/backend.h"
+#include "pipeline/model/model.h"
+#include "pipeline/model/weights.h"
+
+/* A step's memory on the device. Activations unless said otherwise. */
+struct step_buffers {
+    struct device_buffer *residual;  // [rows, hidden]
+    struct device_buffer *normed;    // [rows, hidden]
+    struct device_buffer *qkv;       // [rows, (heads + 2 kv_heads) head_dim]
+    struct device_buffer *attended;  // [rows, heads head_dim]
+    struct device_buffer *projected; // [rows, hidden]
+    struct device_buffer *gate_up;   // [rows, 2 intermediate]
+    struct device_buffer *activated; // [rows, intermediate]
+    struct device_buffer *rotations; // [rows, head_dim] f32
+
+    // The rows whose logits are wanted, through the last layer.
+    struct device_buffer *kept_residual; // [logit rows, hidden]
+    struct device_buffer *kept_attended; // [logit rows, heads head_dim]
+    struct device_buffer *logits;        // [logit rows, vocabulary] f32
+    struct device_buffer *tokens;        // [logit rows] int32
+    struct device_buffer *logprobs;      // [logit rows] f32
+};
+
+struct model {
+    struct backend *backend;
+    struct model_config config;
+    enum weight_format format;
+    int block_tokens;
+    struct weights *weights;
+    struct device_buffer *frequencies; // [head_dim / 2] f32
+
+    struct device_buffer **kv; // [layers]
+    int blocks_count;
+
+    struct step_buffers buffers;
+    int rows_max;
+    int logit_rows_max;
+    struct device_buffer *arrays; // struct step_arrays' memory
+    int32_t *staging;             // [arrays_capacity], filled on the host
+    size_t arrays_capacity;       // int32 each; grows with the block tables
+    int logits_count;             // rows kept by the last forward
+};
+
+static inline struct attention_shape model_shape(const struct model *model)
+{
+    return (struct attention_shape){.heads = model->config.heads,
+                                    .kv_heads = model->config.kv_heads,
+                                    .head_dim = model->config.head_dim,
+                                    .block_tokens = model->block_tokens};
+}
+
+/* Turns a status into an error that names the operation. */
+MUST_CHECK bool model_check(enum kernel_status status, const char *operation, struct error *error);
+
+/* Makes the arrays hold `count` numbers. */
+MUST_CHECK bool model_arrays_reserve(struct model *model, size_t count, struct error *error);
+
+#endif

@@ -1,0 +1,127 @@
+/* model_json: bounded reading of small JSON files. */
+#include "pipeline/model/model_json.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool join(const char *folder, const char *name, char *path_out)
+{
+    int length = snprintf(path_out, PATH_MAX, "%s/%s", folder, name);
+    return length > 0 && length < PATH_MAX;
+}
+
+bool model_json_exists(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    return join(folder, name, path) && stat(path, &status) == 0;
+}
+
+static bool read_all(FILE *file, const char *name, size_t bytes_max, json_t **object_out,
+                     struct error *error)
+{
+    struct stat status;
+    if (fstat(fileno(file), &status) != 0 || !S_ISREG(status.st_mode)) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s is not a regular file", name);
+    }
+    if (status.st_size < 0 || (size_t)status.st_size > bytes_max) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s has %lld bytes, at most %zu", name,
+                         (long long)status.st_size, bytes_max);
+    }
+    json_error_t problem;
+    json_t *object = json_loadf(file, JSON_REJECT_DUPLICATES, &problem);
+    if (object == NULL) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s is not JSON: line %d: %s", name,
+                         problem.line, problem.text);
+    }
+    if (!json_is_object(object)) {
+        json_decref(object);
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s is not a JSON object", name);
+    }
+    *object_out = object;
+    return true;
+}
+
+bool model_json_load(const char *folder, const char *name, size_t bytes_max, json_t **object_out,
+                     struct error *error)
+{
+    char path[PATH_MAX];
+    if (!join(folder, name, path)) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "the path of %s is longer than %d", name,
+                         PATH_MAX - 1);
+    }
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot open %s: %s", path,
+                         strerror(errno));
+    }
+    bool is_ok = read_all(file, name, bytes_max, object_out, error);
+    (void)fclose(file);
+    return is_ok;
+}
+
+static const json_t *field_of(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_null(value) ? NULL : value;
+}
+
+bool model_json_int(const json_t *object, const struct int_field *field, bool is_needed,
+                    int *value_out, struct error *error)
+{
+    const json_t *value = field_of(object, field->name);
+    if (value == NULL && !is_needed) {
+        return true;
+    }
+    if (!json_is_integer(value)) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s: %s is %s, must be a whole number",
+                         field->file, field->name, value == NULL ? "missing" : "something else");
+    }
+    json_int_t number = json_integer_value(value);
+    if (number < field->least || number > field->most) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "%s: %s is %" JSON_INTEGER_FORMAT ", must be from %d to %d", field->file,
+                         field->name, number, field->least, field->most);
+    }
+    *value_out = (int)number;
+    return true;
+}
+
+bool model_json_number(const json_t *object, const struct number_field *field, bool is_needed,
+                       double *value_out, struct error *error)
+{
+    const json_t *value = field_of(object, field->name);
+    if (value == NULL && !is_needed) {
+        return true;
+    }
+    if (!json_is_number(value)) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s: %s is %s, must be a number",
+                         field->file, field->name, value == NULL ? "missing" : "something else");
+    }
+    double number = json_number_value(value);
+    if (!(number >= field->least && number <= field->most)) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s: %s is %g, must be from %g to %g",
+                         field->file, field->name, number, field->least, field->most);
+    }
+    *value_out = number;
+    return true;
+}
+
+bool model_json_bool(const json_t *object, const char *file, const char *name, bool *value_out,
+                     struct error *error)
+{
+    const json_t *value = field_of(object, name);
+    if (value == NULL) {
+        return true;
+    }
+    if (!json_is_boolean(value)) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s: %s must be true or false", file,
+                         name);
+    }
+    *value_out = json_is_true(value);
+    return true;
+}

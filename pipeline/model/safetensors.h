@@ -1,0 +1,42 @@
+/* safetensors: the tensors of a model folder, mapped read-only.
+ *
+ * Untrusted input: header size, offsets, gaps, overlaps, shapes, sizes and names are checked before
+ * any byte of a tensor is touched. One file (model.safetensors) or several
+ * (model.safetensors.index.json). Thread: any, once open.
+ */
+#ifndef PIPELINE_MODEL_SAFETENSORS_H
+#define PIPELINE_MODEL_SAFETENSORS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schemas/base/error.h"
+
+enum { TENSOR_DIMS_MAX = 8 };
+
+struct tensor {
+    char *name;
+    char dtype[12]; // as the file spells it: "F32", "BF16", "I64"
+    int64_t shape[TENSOR_DIMS_MAX];
+    int dims;
+    const void *data; // borrowed until safetensors_close; any alignment
+    size_t bytes;
+    size_t begin;    // in its file's data
+    bool is_claimed; // the model uses it
+};
+
+struct safetensors;
+
+MUST_CHECK bool safetensors_open(const char *folder, struct safetensors **safetensors_out,
+                                 struct error *error);
+void safetensors_close(struct safetensors *safetensors); // accepts NULL
+
+/* Finds and claims; NULL if there is none. */
+const struct tensor *safetensors_claim(struct safetensors *safetensors, const char *name);
+/* The first in order of name that nobody claimed, or NULL. */
+const struct tensor *safetensors_unclaimed(const struct safetensors *safetensors,
+                                           size_t *count_out);
+size_t safetensors_count(const struct safetensors *safetensors);
+
+#endif
