@@ -93,6 +93,17 @@ void buffer_printf(struct buffer *buffer, const char *format, ...)
     va_end(again);
 }
 
+char *buffer_extend(struct buffer *buffer, size_t size)
+{
+    if (!reserve(buffer, size)) {
+        return NULL;
+    }
+    char *start = buffer->data + buffer->size;
+    memset(start, 0, size + 1);
+    buffer->size += size;
+    return start;
+}
+
 void buffer_truncate(struct buffer *buffer, size_t size)
 {
     CHECK(size <= buffer->size);

@@ -30,6 +30,11 @@ struct header {
     struct bytes value; // may be absent: Kafka knows headers without a value
 };
 
+struct headers {
+    struct header *items;
+    size_t count;
+};
+
 struct label {
     struct bytes name;
     struct bytes value;
@@ -206,8 +211,9 @@ struct dead_letter {
     struct bytes group;         // the consumer group
     struct bytes worker_id;     // worker.id
     struct bytes stage;         // "decode", "answer", "publish"
+    struct bytes class_name;    // what was at work: "millrace.record_codec"
     struct bytes error_kind;    // "undecodable"
-    struct bytes error_message; // for people
+    struct bytes error_message; // for people; never a prompt's text
 };
 
 #endif
