@@ -167,7 +167,7 @@ bool engine_submit(struct engine *engine, struct sequence *sequence)
     atomic_store_explicit(&sequence->output_count, 0, memory_order_relaxed);
     sequence->finish_reason = FINISH_NONE;
     sequence->cached_count = 0;
-    sequence->timing = (struct sequence_timing){.submitted_ms = monotonic_ms()};
+    sequence->timing = (struct sequence_timing){.submitted_ms = runner_now_ms()};
     sequence->error = (struct error){0};
     sequence->state = NULL;
     return inbox_submit(engine->inbox, sequence);

@@ -27,7 +27,7 @@ struct runner {
     void *context;
 };
 
-double monotonic_ms(void)
+double runner_now_ms(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -163,7 +163,7 @@ void runner_get_stats(const struct runner *runner, struct engine_stats *stats_ou
 static void conclude(struct runner *runner, struct sequence_state *state, enum finish_reason reason)
 {
     state->sequence->finish_reason = reason;
-    state->sequence->timing.finished_ms = monotonic_ms();
+    state->sequence->timing.finished_ms = runner_now_ms();
     runner->on_finish(runner->context, state);
 }
 
@@ -315,7 +315,7 @@ static void take_results(struct runner *runner, const struct lane *lane,
         }
         scheduler_advance(lane->scheduler, running, planned[i].rows);
     }
-    double now_ms = monotonic_ms();
+    double now_ms = runner_now_ms();
     for (int i = 0; i < step->batch.logit_rows_count; i++) {
         struct sequence_timing *timing = &step->sampled[i]->sequence->timing;
         if (timing->first_token_ms == 0) {
@@ -366,7 +366,7 @@ static void note_schedule(struct runner *runner, const struct step_plan *plan)
         const struct running_sequence *running = plan->sequences[i].running;
         struct sequence_timing *timing = &running->sequence->timing;
         if (timing->scheduled_ms == 0) {
-            timing->scheduled_ms = monotonic_ms();
+            timing->scheduled_ms = runner_now_ms();
             running->sequence->cached_count = running->computed_count;
         }
     }

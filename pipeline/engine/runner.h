@@ -48,6 +48,6 @@ int runner_tokens_max(const struct runner *runner, int model);
 void runner_get_stats(const struct runner *runner, struct engine_stats *stats_out);
 const struct kv_blocks *runner_blocks(const struct runner *runner, int model);
 
-double monotonic_ms(void);
+double runner_now_ms(void);
 
 #endif

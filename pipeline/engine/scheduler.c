@@ -38,7 +38,7 @@ static int divide_up(int value, int divisor)
     return value / divisor + (value % divisor != 0);
 }
 
-static bool scheduler_allocate(struct scheduler *scheduler, const struct scheduler_options *options)
+static bool open_arrays(struct scheduler *scheduler, const struct scheduler_options *options)
 {
     size_t running_max = (size_t)options->running_max;
     size_t blocks_max = (size_t)scheduler->blocks_max;
@@ -77,7 +77,7 @@ bool scheduler_open(const struct scheduler_options *options, struct scheduler **
         scheduler_close(scheduler);
         return false;
     }
-    if (!scheduler_allocate(scheduler, options)) {
+    if (!open_arrays(scheduler, options)) {
         scheduler_close(scheduler);
         return error_set(error, ERROR_FATAL, "out_of_memory", NULL,
                          "no memory for %d running sequences of %d tokens; lower max_num_seqs or "

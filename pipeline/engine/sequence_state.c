@@ -5,7 +5,7 @@
 
 static int64_t wait_ms(const struct sequence_params *params, int64_t unix_ms)
 {
-    if (params->deadline_ms == 0 || params->deadline_ms - unix_ms > PATIENCE_MS) {
+    if (params->deadline_ms == 0 || params->deadline_ms > unix_ms + PATIENCE_MS) {
         return PATIENCE_MS;
     }
     return params->deadline_ms < unix_ms ? 0 : params->deadline_ms - unix_ms;
