@@ -1,0 +1,233 @@
+/* world: the steps, and what must hold after each. */
+#include "tests/unit/engine/world.h"
+
+#include <stdlib.h>
+
+#include "pipeline/engine/kv_blocks.h"
+#include "schemas/base/check.h"
+#include "tests/support/cmocka.h"
+
+enum { SUBMITTED_PER_STEP_MAX = 8 };
+
+static void on_progress(void *context, struct sequence *sequence)
+{
+    struct world *world = context;
+    world->progress_count++;
+    CHECK(sequence->params.wants_progress);
+}
+
+static void on_finish(void *context, struct sequence_state *state)
+{
+    struct world *world = context;
+    struct test_job *job = (struct test_job *)(void *)state->sequence;
+    job->finished_count++;
+    if (job->scheduled_at < 0 && job->sequence.timing.scheduled_ms != 0) {
+        job->scheduled_at = world->steps_count;
+    }
+    world->inside_count--;
+    world->finished_count++;
+}
+
+void world_open(struct world *world, const struct world_options *options, struct random *random)
+{
+    struct device tables[MODELS_MAX];
+    *world = (struct world){.options = options->device, .models_count = options->models_count};
+    world->options.rows_max = options->max_num_batched_tokens;
+    world->options.sequences_max = options->max_num_seqs;
+    world->options.checks_chains = true;
+    for (int i = 0; i < options->models_count; i++) {
+        simulated_device_open(&world->devices[i], &world->options);
+        tables[i] = simulated_device_table(&world->devices[i]);
+    }
+    const struct runner_options runner = {
+        .devices = tables,
+        .devices_count = options->models_count,
+        .max_num_seqs = options->max_num_seqs,
+        .max_num_batched_tokens = options->max_num_batched_tokens,
+        .max_model_len = options->max_model_len,
+        .waiting_max = options->workload.jobs_count,
+        .enable_prefix_caching = options->enable_prefix_caching,
+        .on_progress = on_progress,
+        .on_finish = on_finish,
+        .context = world,
+    };
+    struct error error = {0};
+    assert_true(runner_open(&runner, &world->runner, &error));
+    struct workload_options workload = options->workload;
+    workload.models_count = options->models_count;
+    workload.vocabulary = options->device.vocabulary;
+    workload_open(&world->workload, &workload, random);
+}
+
+void world_close(struct world *world)
+{
+    runner_close(world->runner);
+    workload_close(&world->workload);
+    for (int i = 0; i < world->models_count; i++) {
+        simulated_device_close(&world->devices[i]);
+    }
+}
+
+void world_submit(struct world *world, int index)
+{
+    struct test_job *job = &world->workload.jobs[index];
+    job->submitted_at = world->steps_count;
+    job->sequence.timing.submitted_ms = world->steps_count;
+    sequence_state_init(&job->state, &job->sequence, (uint64_t)index, 0);
+    world->inside_count++;
+    runner_add(world->runner, &job->state);
+}
+
+static void check_invariants(const struct world *world)
+{
+    struct engine_stats stats;
+    runner_get_stats(world->runner, &stats);
+    assert_in_range(stats.kv_blocks_used, 0, stats.kv_blocks_total);
+    for (int i = 0; i < world->models_count; i++) {
+        const char *broken = world->devices[i].broken;
+        if (broken != NULL) {
+            fail_msg("step %d, model %d: broken invariant: %s", world->steps_count, i, broken);
+        }
+        const struct kv_blocks *blocks = runner_blocks(world->runner, i);
+        int idle_count = 0;
+        for (int32_t block = 0; block < world->options.blocks_count; block++) {
+            idle_count += kv_blocks_references(blocks, block) == 0;
+        }
+        assert_int_equal(idle_count, kv_blocks_idle_count(blocks));
+    }
+}
+
+/* How many references the block tables of all running sequences make to each block. */
+static void check_references(const struct world *world)
+{
+    for (int model = 0; model < world->models_count; model++) {
+        const struct kv_blocks *blocks = runner_blocks(world->runner, model);
+        int *references = calloc((size_t)world->options.blocks_count, sizeof *references);
+        assert_non_null(references);
+        for (int i = 0; i < world->workload.jobs_count; i++) {
+            const struct test_job *job = &world->workload.jobs[i];
+            const struct running_sequence *running =
+                job->submitted_at < 0 || job->finished_count > 0 ? NULL : job->state.running;
+            for (int b = 0;
+                 running != NULL && job->sequence.model == model && b < running->blocks_count;
+                 b++) {
+                references[running->blocks[b]]++;
+            }
+        }
+        for (int32_t block = 0; block < world->options.blocks_count; block++) {
+            assert_int_equal(references[block], kv_blocks_references(blocks, block));
+        }
+        free(references);
+    }
+}
+
+static void note_scheduled(struct world *world)
+{
+    for (int i = 0; i < world->workload.jobs_count; i++) {
+        struct test_job *job = &world->workload.jobs[i];
+        if (job->scheduled_at < 0 && job->sequence.timing.scheduled_ms != 0) {
+            job->scheduled_at = world->steps_count;
+        }
+    }
+}
+
+void world_step(struct world *world)
+{
+    runner_step(world->runner);
+    note_scheduled(world);
+    world->steps_count++;
+    check_invariants(world);
+    check_references(world);
+}
+
+/* A bound on the steps that any workload needs: each step computes a row, and no sequence is
+ * computed again more often than there are others that precede it. */
+static int steps_bound(const struct world *world)
+{
+    int tokens = 0;
+    for (int i = 0; i < world->workload.jobs_count; i++) {
+        const struct sequence *sequence = &world->workload.jobs[i].sequence;
+        tokens += sequence->prompt_count + sequence->params.max_tokens;
+    }
+    return 20 * tokens + 1000;
+}
+
+static void cancel_some(struct world *world, struct random *random)
+{
+    int index = random_between(random, 0, world->workload.jobs_count - 1);
+    struct test_job *job = &world->workload.jobs[index];
+    if (job->submitted_at >= 0 && job->finished_count == 0) {
+        job->was_asked = true;
+        runner_finish(world->runner, &job->state,
+                      random_chance(random, 50) ? FINISH_CANCELLED : FINISH_STOP);
+    }
+}
+
+/* Submits everything over time and steps until all is done. */
+void world_run(struct world *world, struct random *random, int cancel_percent)
+{
+    int submitted_count = 0;
+    int bound = steps_bound(world);
+    while (world->finished_count < world->workload.jobs_count) {
+        int burst = random_between(random, 0, SUBMITTED_PER_STEP_MAX);
+        while (burst-- > 0 && submitted_count < world->workload.jobs_count) {
+            world_submit(world, submitted_count++);
+        }
+        if (random_chance(random, cancel_percent)) {
+            cancel_some(world, random);
+        }
+        world_step(world);
+        if (world->steps_count > bound) {
+            fail_msg("no end after %d steps, %d of %d finished", world->steps_count,
+                     world->finished_count, world->workload.jobs_count);
+        }
+    }
+    assert_false(runner_has_work(world->runner));
+    for (int i = 0; i < world->models_count; i++) {
+        assert_int_equal(kv_blocks_idle_count(runner_blocks(world->runner, i)),
+                         world->options.blocks_count);
+    }
+}
+
+void world_check_output(const struct world *world, const struct test_job *job)
+{
+    int32_t expected[OUTPUT_MAX];
+    enum finish_reason reason;
+    const struct sequence *sequence = &job->sequence;
+    int32_t nan_token = world->devices[sequence->model].nan_token;
+    int expected_count = simulated_output(&world->options, sequence, nan_token, expected, &reason);
+    int output_count = atomic_load(&sequence->output_count);
+    if (job->was_asked) {
+        assert_true(output_count <= expected_count);
+    } else {
+        assert_int_equal(sequence->finish_reason, reason);
+        assert_int_equal(output_count, expected_count);
+    }
+    assert_memory_equal(job->output, expected, (size_t)output_count * sizeof *expected);
+}
+
+/* No sequence was first scheduled while one that precedes it had been waiting. */
+static void check_order(const struct world *world)
+{
+    for (int i = 0; i < world->workload.jobs_count; i++) {
+        for (int j = 0; j < world->workload.jobs_count; j++) {
+            const struct test_job *early = &world->workload.jobs[i];
+            const struct test_job *late = &world->workload.jobs[j];
+            if (early->sequence.model == late->sequence.model && early->scheduled_at >= 0 &&
+                late->scheduled_at >= early->submitted_at &&
+                sequence_state_precedes(&early->state, &late->state)) {
+                assert_true(early->scheduled_at <= late->scheduled_at);
+            }
+        }
+    }
+}
+
+void world_check(const struct world *world)
+{
+    for (int i = 0; i < world->workload.jobs_count; i++) {
+        const struct test_job *job = &world->workload.jobs[i];
+        assert_int_equal(job->finished_count, 1);
+        world_check_output(world, job);
+    }
+    check_order(world);
+}
