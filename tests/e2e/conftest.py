@@ -12,8 +12,8 @@ from support.kafka import Kafka
 from support.registry import Registry
 from support.server import ROOT
 
-DATA = pathlib.Path(os.environ.get("MILLRACE_DATA", ROOT.parent / "shared/data"))
-KAFKA_VERSION = os.environ.get("MILLRACE_KAFKA_VERSION", "3.9.2")
+DATA = pathlib.Path(os.environ.get("E2E_DATA", ROOT.parent / "shared/data"))
+KAFKA_VERSION = os.environ.get("E2E_KAFKA", "3.9.2")
 
 numbers = itertools.count(1)
 
@@ -39,7 +39,7 @@ def registry(tmp_path_factory):
 @pytest.fixture(scope="session")
 def binary():
     if not millrace.BINARY.exists():
-        pytest.fail(f"no program at {millrace.BINARY}: build it or set MILLRACE_BIN")
+        pytest.fail(f"no program at {millrace.BINARY}: build it or set E2E_BINARY")
     return millrace.BINARY
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -10,7 +11,7 @@ import urllib.request
 from support.ports import free_ports
 from support.server import ROOT, Server
 
-BINARY = pathlib.Path(os.environ.get("MILLRACE_BIN", ROOT / "build/release/worker/millrace"))
+BINARY = pathlib.Path(os.environ.get("E2E_BINARY", ROOT / "build/release/worker/millrace"))
 DEMO = ROOT / "deploy/demo"
 
 
@@ -26,27 +27,29 @@ def run(*arguments, timeout_s=120, **options):
 
 
 class DemoBroker(Server):
-    """`millrace broker`: the in-memory broker."""
+    """`millrace broker`: the in-memory broker, on a free port that it names itself."""
 
     def __init__(self, folder, partitions=3):
-        (port,) = free_ports(1)
-        self.bootstrap = f"127.0.0.1:{port}"
-        command = [BINARY, "broker", "--port", port, "--partitions", partitions]
+        command = [BINARY, "broker", "--port", 0, "--partitions", partitions]
         super().__init__(command, folder / "broker.log")
+        self.bootstrap = None
 
     def is_up(self):
-        return f"broker listening on {self.bootstrap}" in self.log_text()
+        found = re.search(r"^broker listening on (\S+)$", self.log_text(), re.MULTILINE)
+        self.bootstrap = found and found.group(1)
+        return found is not None
 
 
 class Worker(Server):
     """`millrace work` with the settings of `config`; started when /readyz says so."""
 
-    def __init__(self, folder, config, name="worker"):
+    def __init__(self, folder, config, name="worker", options=()):
         (self.http_port,) = free_ports(1)
         config = {**config, "http.port": self.http_port}
         path = folder / f"{name}.yaml"
         path.write_text(json.dumps(config, indent=2))  # JSON is YAML
-        super().__init__([BINARY, "work", "--config", path], folder / f"{name}.log")
+        command = [BINARY, "work", "--config", path, *options]
+        super().__init__(command, folder / f"{name}.log")
 
     def get(self, path):
         """-> status and text of the worker's own HTTP server; status 0 when nobody answers."""

@@ -1,0 +1,238 @@
+"""The commands by hand: exit codes, files, and what is said about broken input."""
+
+import json
+import shutil
+import struct
+
+import pytest
+
+from conftest import worker_config
+from support import millrace
+from support.jobs import chat, demo_jobs, encode, text_of
+
+COMMANDS = ["work", "produce", "collect", "batch", "broker", "model"]
+
+
+def write_lines(path, requests):
+    path.write_bytes(b"".join(encode(request) + b"\n" for request in requests))
+    return path
+
+
+def read_lines(path):
+    return [json.loads(text) for text in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_a_screen(binary, command):
+    result = millrace.run(command, "--help")
+    assert result.returncode == 0
+    lines = result.stdout.splitlines()
+    assert 3 <= len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("arguments", [["unknown"], ["work", "--unknown"], ["collect"], ["batch"]])
+def test_wrong_usage_ends_with_2_and_says_why(binary, arguments):
+    result = millrace.run(*arguments)
+    assert result.returncode == 2
+    assert result.stderr.strip()
+    assert result.stdout == ""
+
+
+def test_batch_answers_a_file_in_plain_openai_lines(binary, tmp_path):
+    jobs = demo_jobs(20)
+    requests = [request for request, _ in jobs.values()]
+    requests += [chat("refused", model="gpt-9")]
+    source = write_lines(tmp_path / "in.jsonl", requests)
+    target = tmp_path / "out.jsonl"
+    result = millrace.run("batch", "--model", millrace.DEMO / "scribe", source, target)
+    assert result.returncode in (0, 1), result.stderr
+    by_id = {line["custom_id"]: line for line in read_lines(target)}
+    assert by_id.keys() == jobs.keys() | {"refused"}
+    assert by_id["refused"]["response"]["status_code"] == 404
+    right = 0
+    for name, (_, reference) in jobs.items():
+        assert set(by_id[name]) == {"id", "custom_id", "response", "error"}
+        right += text_of(by_id[name]["response"]["body"]) == reference
+    assert right >= 19
+
+
+def test_batch_with_metadata_says_who_answered(binary, tmp_path):
+    source = write_lines(tmp_path / "in.jsonl", [chat("a")])
+    target = tmp_path / "out.jsonl"
+    model = millrace.DEMO / "scribe"
+    result = millrace.run("batch", "--model", model, "--metadata", source, target)
+    assert result.returncode == 0, result.stderr
+    (answer,) = read_lines(target)
+    assert answer["millrace"]["served_by"]["model"] == "scribe"
+    assert answer["millrace"]["timing"]["total_ms"] > 0
+
+
+@pytest.fixture
+def demo_broker(binary, tmp_path):
+    broker = millrace.DemoBroker(tmp_path)
+    broker.start()
+    yield broker
+    assert broker.stop() == 0
+
+
+def test_a_run_through_the_demo_broker(demo_broker, run_worker, tmp_path):
+    jobs = demo_jobs(30)
+    requests = [request for request, _ in jobs.values()] + [chat("refused", temperature=9)]
+    source = write_lines(tmp_path / "jobs.jsonl", requests)
+    manifest, output = tmp_path / "manifest.json", tmp_path / "results.jsonl"
+    brokers = ["--set", f"kafka.bootstrap.servers={demo_broker.bootstrap}"]
+    run = ["--run-id", "nightly"]
+    sent = millrace.run("produce", *brokers, *run, "--input", source, "--manifest", manifest)
+    assert sent.returncode == 0, sent.stderr
+    model = dict(name="scribe", path=str(millrace.DEMO / "scribe"))
+    kafka = {"bootstrap.servers": demo_broker.bootstrap, "group.id": "demo"}
+    run_worker(dict(kafka=kafka, models=[model]))
+    collect = [*brokers, *run, "--manifest", manifest, "--output", output, "--timeout", 60]
+    collected = millrace.run("collect", *collect)
+    assert collected.returncode == 1, collected.stderr  # one request was refused
+    lines = read_lines(output)
+    assert sorted(line["custom_id"] for line in lines) == sorted([*jobs, "refused"])
+    again = tmp_path / "again.jsonl"
+    collect[collect.index(output)] = again
+    assert millrace.run("collect", *collect).returncode == 1
+    assert again.read_bytes() == output.read_bytes()
+
+
+def test_documents_and_a_prompt_become_jobs(demo_broker, run_worker, tmp_path):
+    brokers = ["--set", f"kafka.bootstrap.servers={demo_broker.bootstrap}"]
+    folder, prompt = millrace.DEMO / "documents", millrace.DEMO / "prompts/classify.json"
+    manifest, output = tmp_path / "manifest.json", tmp_path / "results.jsonl"
+    produce = ["produce", *brokers, "--run-id", "docs", "--documents", folder, "--prompt", prompt]
+    sent = millrace.run(*produce, "--manifest", manifest)
+    assert sent.returncode == 0, sent.stderr
+    model = dict(name="scribe", path=str(millrace.DEMO / "scribe"))
+    kafka = {"bootstrap.servers": demo_broker.bootstrap, "group.id": "demo"}
+    run_worker(dict(kafka=kafka, models=[model]))
+    collect = ["collect", *brokers, "--run-id", "docs", "--manifest", manifest]
+    collected = millrace.run(*collect, "--output", output, "--timeout", 60)
+    assert collected.returncode == 0, collected.stderr
+    lines = read_lines(output)
+    assert len(lines) == len(list(folder.iterdir()))
+    kinds = {text_of(line["response"]["body"]) for line in lines}
+    assert kinds <= {"incident", "delivery", "inspection", "complaint", "meeting"}
+
+
+def test_collect_that_misses_results_says_so(kafka, topics, tmp_path, binary):
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(worker_config(kafka, topics)))
+    arguments = ["--config", config, "--run-id", "none", "--count", 3, "--timeout", 2]
+    result = millrace.run("collect", *arguments, "--output", tmp_path / "out.jsonl")
+    assert result.returncode not in (0, 2)
+    assert "3" in result.stdout + result.stderr
+
+
+BROKEN_CONFIGS = {
+    "not yaml": "a: [",
+    "unknown key": "topcs: {requests: a}",
+    "wrong type": "http.port: many",
+    "out of bounds": "http.port: 70000",
+    "owned by millrace": "kafka: {enable.auto.commit: true}",
+    "missing model": "models: [{name: a, path: /nonexistent}]",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_CONFIGS)
+def test_a_broken_configuration_ends_with_2_and_one_line(binary, tmp_path, name):
+    path = tmp_path / "broken.yaml"
+    path.write_text(BROKEN_CONFIGS[name])
+    result = millrace.run("work", "--config", path, timeout_s=30)
+    assert result.returncode == 2, result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A copy of the demo model that a test may break."""
+    return shutil.copytree(millrace.DEMO / "scribe", tmp_path / "model")
+
+
+def rewrite_header(path, change):
+    """Changes the header of a safetensors file, and leaves its data as it is."""
+    raw = path.read_bytes()
+    size = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8 : 8 + size])
+    change(header)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + size :])
+
+
+def truncate(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100_000])
+
+
+def absurd_header(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", 1 << 60) + path.read_bytes()[8:])
+
+
+def overlap(folder):
+    def change(header):
+        names = sorted(name for name in header if name != "__metadata__")
+        same = [n for n in names if n.endswith("input_layernorm.weight")]
+        header[same[1]]["data_offsets"] = header[same[0]]["data_offsets"]
+
+    rewrite_header(folder / "model.safetensors", change)
+
+
+def change_entry(name, **fields):
+    def breaker(folder):
+        rewrite_header(folder / "model.safetensors", lambda header: header[name].update(fields))
+
+    return breaker
+
+
+def drop_entry(folder):
+    rewrite_header(folder / "model.safetensors", lambda header: header.pop("model.norm.weight"))
+
+
+BREAKERS = {
+    "truncated": truncate,
+    "absurd header": absurd_header,
+    "overlapping tensors": overlap,
+    "wrong dtype": change_entry("model.norm.weight", dtype="I64"),
+    "absurd shape": change_entry("model.norm.weight", shape=[1 << 40, 1 << 40]),
+    "missing tensor": drop_entry,
+    "config is not JSON": lambda folder: (folder / "config.json").write_text("{"),
+    "no tokenizer": lambda folder: (folder / "tokenizer.json").unlink(),
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
+}
+
+
+@pytest.mark.parametrize("name", BREAKERS)
+def test_a_broken_model_folder_ends_with_2_and_one_line(binary, model, name):
+    BREAKERS[name](model)
+    result = millrace.run("model", "check", model)
+    assert result.returncode == 2, (result.returncode, result.stdout, result.stderr)
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_the_inside_of_a_model_as_json_lines(binary):
+    folder = millrace.DEMO / "scribe"
+    check = millrace.run("model", "check", folder, "--json")
+    assert check.returncode == 0, check.stderr
+    assert json.loads(check.stdout)
+    text = "Note 549"
+    question = json.dumps(dict(text=text)) + "\nnot json\n" + json.dumps(dict(text="a")) + "\n"
+    result = millrace.run("model", "tokenize", folder, input=question)
+    first, second, third = map(json.loads, result.stdout.splitlines())
+    assert first["decoded"] == text
+    assert "error" in second
+    assert third["decoded"] == "a"
+    messages = dict(messages=[dict(role="user", content="x")], add_generation_prompt=True)
+    rendered = millrace.run("model", "render", folder, input=json.dumps(messages) + "\n")
+    expected = "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"
+    assert json.loads(rendered.stdout) == dict(text=expected)
+    ids = json.dumps(dict(ids=first["ids"], max_tokens=4, temperature=0))
+    generated = millrace.run("model", "generate", folder, input=ids + "\n")
+    assert 1 <= len(json.loads(generated.stdout)["ids"]) <= 4
+    logits = millrace.run("model", "logits", folder, "--last", input=ids + "\n")
+    (row,) = json.loads(logits.stdout)["logits"]
+    assert len(row) == 1536
