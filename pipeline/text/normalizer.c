@@ -1,0 +1,233 @@
+/* normalizer: a short list of steps, each from one buffer to the other. */
+#include "pipeline/text/normalizer.h"
+
+#include <stdlib.h>
+
+#include "pipeline/text/tokenizer_json.h"
+#include "pipeline/text/unicode_form.h"
+#include "pipeline/text/utf8.h"
+
+enum step_kind { STEP_FORM, STEP_PREPEND, STEP_REPLACE, STEP_STRIP };
+
+enum { CONTENT_SIZE_MAX = 4096 }; // of what Prepend and Replace insert; in use it is one character
+
+struct step {
+    enum step_kind kind;
+    struct unicode_form *form;
+    struct pattern *pattern;
+    struct buffer content;
+    bool strips_left;
+    bool strips_right;
+};
+
+struct normalizer {
+    struct step steps[STEPS_MAX];
+    size_t count;
+};
+
+/* --- Open and close --- */
+
+static bool copy_content(struct step *step, const json_t *json, const char *key,
+                         struct error *error)
+{
+    struct bytes content = {NULL, 0};
+    if (!member_text(json, key, &content, error)) {
+        return false;
+    }
+    buffer_init(&step->content, CONTENT_SIZE_MAX);
+    buffer_append_bytes(&step->content, content);
+    if (buffer_failed(&step->content)) {
+        return error_set(error, ERROR_INVALID, NULL, NULL,
+                         "\"%s\" has %zu bytes, at most %d are allowed", key, content.size,
+                         CONTENT_SIZE_MAX);
+    }
+    return true;
+}
+
+static bool open_form(struct step *step, enum unicode_form_kind kind, struct error *error)
+{
+    step->kind = STEP_FORM;
+    step->form = malloc(sizeof *step->form);
+    if (step->form == NULL) {
+        return error_set(error, ERROR_INTERNAL, NULL, NULL, "out of memory for a normalizer");
+    }
+    unicode_form_init(step->form, kind);
+    return true;
+}
+
+static bool open_step(struct step *step, const json_t *json, struct bytes type, struct error *error)
+{
+    static const char *const forms[] = {
+        [FORM_NFC] = "NFC", [FORM_NFD] = "NFD", [FORM_NFKC] = "NFKC", [FORM_NFKD] = "NFKD"};
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        if (bytes_equal_text(type, forms[i])) {
+            return open_form(step, (enum unicode_form_kind)i, error);
+        }
+    }
+    if (bytes_equal_text(type, "Prepend")) {
+        step->kind = STEP_PREPEND;
+        return copy_content(step, json, "prepend", error);
+    }
+    if (bytes_equal_text(type, "Replace")) {
+        step->kind = STEP_REPLACE;
+        return member_pattern(json, &step->pattern, error) &&
+               copy_content(step, json, "content", error);
+    }
+    if (bytes_equal_text(type, "Strip")) {
+        step->kind = STEP_STRIP;
+        return member_bool(json, "strip_left", true, &step->strips_left, error) &&
+               member_bool(json, "strip_right", true, &step->strips_right, error);
+    }
+    return refuse_type("normalizer", type, error);
+}
+
+static bool open_one(struct normalizer *normalizer, const json_t *json, struct bytes type,
+                     struct error *error)
+{
+    if (normalizer->count == STEPS_MAX) {
+        return error_set(error, ERROR_INVALID, NULL, NULL, "more than %d normalizers", STEPS_MAX);
+    }
+    return open_step(&normalizer->steps[normalizer->count++], json, type, error);
+}
+
+/* A sequence in a sequence is unrolled; JSON's own depth limit bounds the recursion. */
+static bool open_steps(struct normalizer *normalizer, const json_t *json, struct error *error)
+{
+    struct bytes type = {NULL, 0};
+    if (!member_text(json, "type", &type, error)) {
+        return false;
+    }
+    if (!bytes_equal_text(type, "Sequence")) {
+        return open_one(normalizer, json, type, error);
+    }
+    const json_t *parts = NULL;
+    if (!member_array(json, "normalizers", &parts, error)) {
+        return false;
+    }
+    for (size_t i = 0; i < json_array_size(parts); i++) {
+        if (!open_steps(normalizer, json_array_get(parts, i), error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool normalizer_open(const json_t *json, struct normalizer **normalizer_out, struct error *error)
+{
+    struct normalizer *normalizer = calloc(1, sizeof *normalizer);
+    if (normalizer == NULL) {
+        return error_set(error, ERROR_INTERNAL, NULL, NULL, "out of memory for a normalizer");
+    }
+    bool is_absent = json == NULL || json_is_null(json);
+    if (!is_absent && !open_steps(normalizer, json, error)) {
+        normalizer_close(normalizer);
+        return false;
+    }
+    *normalizer_out = normalizer;
+    return true;
+}
+
+void normalizer_close(struct normalizer *normalizer)
+{
+    if (normalizer == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < normalizer->count; i++) {
+        struct step *step = &normalizer->steps[i];
+        free(step->form);
+        pattern_close(step->pattern);
+        buffer_close(&step->content);
+    }
+    free(normalizer);
+}
+
+/* --- Run --- */
+
+static bool run_replace(const struct step *step, struct pattern_scratch *scratch,
+                        struct bytes *text, struct buffer *out, struct error *error)
+{
+    struct bytes content = buffer_bytes(&step->content);
+    size_t done = 0;
+    for (size_t from = 0; from <= text->size;) {
+        struct pattern_match match = {0, 0};
+        if (!pattern_find(step->pattern, scratch, *text, from, &match, error)) {
+            return false;
+        }
+        if (match.start == SIZE_MAX) {
+            break;
+        }
+        buffer_append(out, text->data + done, match.start - done);
+        buffer_append_bytes(out, content);
+        done = match.end;
+        from = match.end;
+        if (match.end == match.start) { // an empty match: go on after the next character
+            size_t size = 1;
+            if (from < text->size) {
+                (void)utf8_decode(text->data + from, &size);
+            }
+            from += size;
+        }
+    }
+    buffer_append(out, text->data + done, text->size - done);
+    *text = buffer_bytes(out);
+    return true;
+}
+
+static void run_strip(const struct step *step, struct bytes *text)
+{
+    size_t size = 0;
+    while (step->strips_left && text->size > 0 && utf8_is_space(utf8_decode(text->data, &size))) {
+        text->data += size;
+        text->size -= size;
+    }
+    while (step->strips_right && text->size > 0 &&
+           utf8_is_space(utf8_decode_last(text->data, text->size, &size))) {
+        text->size -= size;
+    }
+}
+
+static bool run_step(const struct step *step, struct pattern_scratch *scratch, struct bytes *text,
+                     struct buffer *out, struct error *error)
+{
+    bool is_changed = false;
+    switch (step->kind) {
+    case STEP_FORM:
+        if (!unicode_form_run(step->form, *text, out, &is_changed, error)) {
+            return false;
+        }
+        *text = is_changed ? buffer_bytes(out) : *text;
+        return true;
+    case STEP_PREPEND:
+        if (text->size > 0) {
+            buffer_append_bytes(out, buffer_bytes(&step->content));
+            buffer_append_bytes(out, *text);
+            *text = buffer_bytes(out);
+        }
+        return true;
+    case STEP_REPLACE:
+        return run_replace(step, scratch, text, out, error);
+    case STEP_STRIP:
+        run_strip(step, text);
+        return true;
+    }
+    return true;
+}
+
+bool normalizer_run(const struct normalizer *normalizer, struct pattern_scratch *scratch,
+                    struct buffer buffers[2], struct bytes *text, struct error *error)
+{
+    size_t next = 0; // the buffer in which the text does not lie
+    for (size_t i = 0; i < normalizer->count; i++) {
+        struct buffer *out = &buffers[next];
+        buffer_clear(out);
+        if (!run_step(&normalizer->steps[i], scratch, text, out, error)) {
+            return false;
+        }
+        if (buffer_failed(out)) {
+            return error_set(error, ERROR_TOO_LARGE, NULL, NULL,
+                             "the normalized text is larger than %zu bytes", out->size_max);
+        }
+        next = out->size > 0 ? 1 - next : next;
+    }
+    return true;
+}

@@ -1,0 +1,281 @@
+/* pattern: PCRE2 with JIT. The only file that knows it. */
+#include "pipeline/text/pattern.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include "schemas/base/buffer.h"
+
+enum {
+    EXPRESSION_SIZE_MAX = 16384, // the longest in use is below 1,000 bytes
+    MATCH_LIMIT = 10000000,      // steps of one search; PCRE2's own default
+    HEAP_LIMIT_KIB = 65536,
+};
+
+struct pattern {
+    struct buffer literal; // what a plain string searches for
+    pcre2_code *code;      // NULL: plain string
+    pcre2_match_context *limits;
+};
+
+/* --- From Oniguruma's syntax to PCRE2's --- */
+
+struct rewriting {
+    struct bytes source;
+    size_t position;
+    bool is_in_class;
+    size_t class_start; // first position inside the class
+    struct buffer out;
+};
+
+/* \s and friends by Oniguruma's definitions; NULL where both agree. */
+static const char *rewritten_escape(char letter, bool is_in_class)
+{
+    switch (letter) {
+    case 's':
+        return "\\p{White_Space}";
+    case 'S':
+        return "\\P{White_Space}";
+    case 'w':
+        return is_in_class ? "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+                           : "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]";
+    case 'W':
+        return is_in_class ? NULL : "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]";
+    case 'h':
+        return is_in_class ? "0-9a-fA-F" : "[0-9a-fA-F]";
+    default:
+        return NULL;
+    }
+}
+
+static bool refuse(const char *what, struct error *error)
+{
+    return error_set(error, ERROR_INVALID, NULL, NULL,
+                     "a regular expression uses %s, which is not supported", what);
+}
+
+/* The size of an escape: two bytes, or up to the brace that closes \p{L}, \x{2581} and the like. */
+static size_t escape_size(const struct rewriting *rewriting)
+{
+    const char *escape = rewriting->source.data + rewriting->position;
+    size_t left = rewriting->source.size - rewriting->position;
+    const char *brace = left > 2 && escape[2] == '{' ? memchr(escape, '}', left) : NULL;
+    return brace == NULL ? 2 : (size_t)(brace - escape) + 1;
+}
+
+static bool rewrite_escape(struct rewriting *rewriting, struct error *error)
+{
+    char letter = rewriting->source.data[rewriting->position + 1];
+    bool is_refused = letter == 'H' || letter == 'K' || (letter == 'W' && rewriting->is_in_class);
+    if (is_refused) {
+        return refuse(letter == 'W' ? "\\W in a class" : letter == 'H' ? "\\H" : "\\K", error);
+    }
+    const char *replacement = rewritten_escape(letter, rewriting->is_in_class);
+    size_t size = strchr("pPxokgu", letter) != NULL ? escape_size(rewriting) : 2;
+    if (replacement != NULL) {
+        buffer_append_text(&rewriting->out, replacement);
+    } else {
+        buffer_append(&rewriting->out, rewriting->source.data + rewriting->position, size);
+    }
+    rewriting->position += size;
+    return true;
+}
+
+static bool follows(const struct rewriting *rewriting, const char *text)
+{
+    size_t size = strlen(text);
+    return rewriting->source.size - rewriting->position >= size &&
+           memcmp(rewriting->source.data + rewriting->position, text, size) == 0;
+}
+
+/* One unescaped character; keeps track of classes. */
+static bool rewrite_plain(struct rewriting *rewriting, struct error *error)
+{
+    char c = rewriting->source.data[rewriting->position];
+    bool is_first = rewriting->position == rewriting->class_start;
+    if (rewriting->is_in_class) {
+        if (follows(rewriting, "&&") || (c == '[' && !follows(rewriting, "[:"))) {
+            return refuse(c == '[' ? "a class in a class" : "&& in a class", error);
+        }
+        if (follows(rewriting, "[:")) {
+            return refuse("a POSIX class", error);
+        }
+        if (c == '^' && is_first) {
+            rewriting->class_start++;
+        }
+        rewriting->is_in_class = c != ']' || is_first;
+    } else if (c == '[') {
+        rewriting->is_in_class = true;
+        rewriting->class_start = rewriting->position + 1;
+    } else if (follows(rewriting, "}+")) {
+        return refuse("a possessive interval", error);
+    }
+    buffer_append_char(&rewriting->out, c);
+    rewriting->position++;
+    return true;
+}
+
+static bool rewrite(struct rewriting *rewriting, struct error *error)
+{
+    struct bytes source = rewriting->source;
+    while (rewriting->position < source.size) {
+        bool is_escape =
+            source.data[rewriting->position] == '\\' && rewriting->position + 1 < source.size;
+        if (!(is_escape ? rewrite_escape(rewriting, error) : rewrite_plain(rewriting, error))) {
+            return false;
+        }
+    }
+    if (buffer_failed(&rewriting->out)) {
+        return error_set(error, ERROR_INTERNAL, NULL, NULL,
+                         "out of memory for a regular expression");
+    }
+    return true;
+}
+
+/* --- Open and close --- */
+
+static bool compile(struct pattern *pattern, struct bytes expression, struct error *error)
+{
+    int code = 0;
+    PCRE2_SIZE offset = 0;
+    uint32_t options =
+        PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
+    pattern->code =
+        pcre2_compile((PCRE2_SPTR)expression.data, expression.size, options, &code, &offset, NULL);
+    if (pattern->code == NULL) {
+        char reason[120] = "";
+        (void)pcre2_get_error_message(code, (PCRE2_UCHAR *)reason, sizeof reason);
+        return error_set(error, ERROR_INVALID, NULL, NULL,
+                         "a regular expression is not valid at byte %zu: %s", (size_t)offset,
+                         reason);
+    }
+    pattern->limits = pcre2_match_context_create(NULL);
+    if (pattern->limits == NULL) {
+        return error_set(error, ERROR_INTERNAL, NULL, NULL,
+                         "out of memory for a regular expression");
+    }
+    (void)pcre2_set_match_limit(pattern->limits, MATCH_LIMIT);
+    (void)pcre2_set_heap_limit(pattern->limits, HEAP_LIMIT_KIB);
+    (void)pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE); // without JIT it only runs slower
+    return true;
+}
+
+static bool open_regex(struct pattern *pattern, struct bytes expression, struct error *error)
+{
+    struct rewriting rewriting = {.source = expression, .class_start = SIZE_MAX};
+    buffer_init(&rewriting.out, EXPRESSION_SIZE_MAX * 16);
+    bool is_done =
+        rewrite(&rewriting, error) && compile(pattern, buffer_bytes(&rewriting.out), error);
+    buffer_close(&rewriting.out);
+    return is_done;
+}
+
+bool pattern_open(struct bytes expression, bool is_regex, struct pattern **pattern_out,
+                  struct error *error)
+{
+    if (expression.size == 0 || expression.size > EXPRESSION_SIZE_MAX) {
+        return error_set(error, ERROR_INVALID, NULL, NULL,
+                         "a pattern has %zu bytes, must be 1 to %d", expression.size,
+                         EXPRESSION_SIZE_MAX);
+    }
+    struct pattern *pattern = calloc(1, sizeof *pattern);
+    if (pattern == NULL) {
+        return error_set(error, ERROR_INTERNAL, NULL, NULL, "out of memory for a pattern");
+    }
+    buffer_init(&pattern->literal, EXPRESSION_SIZE_MAX);
+    bool is_done = true;
+    if (is_regex) {
+        is_done = open_regex(pattern, expression, error);
+    } else {
+        buffer_append_bytes(&pattern->literal, expression);
+        is_done = !buffer_failed(&pattern->literal) ||
+                  error_set(error, ERROR_INTERNAL, NULL, NULL, "out of memory for a pattern");
+    }
+    if (!is_done) {
+        pattern_close(pattern);
+        return false;
+    }
+    *pattern_out = pattern;
+    return true;
+}
+
+void pattern_close(struct pattern *pattern)
+{
+    if (pattern == NULL) {
+        return;
+    }
+    buffer_close(&pattern->literal);
+    pcre2_match_context_free(pattern->limits);
+    pcre2_code_free(pattern->code);
+    free(pattern);
+}
+
+void pattern_scratch_close(struct pattern_scratch *scratch)
+{
+    pcre2_match_data_free(scratch->match_data);
+    scratch->match_data = NULL;
+}
+
+/* --- Search --- */
+
+static struct pattern_match find_literal(struct bytes literal, struct bytes text, size_t from)
+{
+    while (text.size - from >= literal.size) {
+        const char *hit =
+            memchr(text.data + from, literal.data[0], text.size - from - literal.size + 1);
+        if (hit == NULL) {
+            break;
+        }
+        if (memcmp(hit, literal.data, literal.size) == 0) {
+            size_t start = (size_t)(hit - text.data);
+            return (struct pattern_match){start, start + literal.size};
+        }
+        from = (size_t)(hit - text.data) + 1;
+    }
+    return (struct pattern_match){SIZE_MAX, SIZE_MAX};
+}
+
+static bool find_regex(const struct pattern *pattern, pcre2_match_data *data, struct bytes text,
+                       size_t from, struct pattern_match *match_out, struct error *error)
+{
+    PCRE2_SPTR subject = (PCRE2_SPTR)text.data;
+    int count = pcre2_match(pattern->code, subject, text.size, from, PCRE2_NO_UTF_CHECK, data,
+                            pattern->limits);
+    if (count == PCRE2_ERROR_JIT_STACKLIMIT) {
+        count = pcre2_match(pattern->code, subject, text.size, from,
+                            PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, pattern->limits);
+    }
+    if (count == PCRE2_ERROR_NOMATCH) {
+        *match_out = (struct pattern_match){SIZE_MAX, SIZE_MAX};
+        return true;
+    }
+    if (count < 0) {
+        char reason[120] = "";
+        (void)pcre2_get_error_message(count, (PCRE2_UCHAR *)reason, sizeof reason);
+        return error_set(error, ERROR_INVALID, NULL, NULL,
+                         "the tokenizer's regular expression fails on this text: %s", reason);
+    }
+    const PCRE2_SIZE *vector = pcre2_get_ovector_pointer(data);
+    *match_out = (struct pattern_match){vector[0], vector[1]};
+    return true;
+}
+
+bool pattern_find(const struct pattern *pattern, struct pattern_scratch *scratch, struct bytes text,
+                  size_t from, struct pattern_match *match_out, struct error *error)
+{
+    if (pattern->code == NULL) {
+        *match_out = find_literal(buffer_bytes(&pattern->literal), text, from);
+        return true;
+    }
+    if (scratch->match_data == NULL) {
+        // Only the whole match is read, so one pair serves every pattern.
+        scratch->match_data = pcre2_match_data_create(1, NULL);
+        if (scratch->match_data == NULL) {
+            return error_set(error, ERROR_INTERNAL, NULL, NULL, "out of memory for a match");
+        }
+    }
+    return find_regex(pattern, scratch->match_data, text, from, match_out, error);
+}
