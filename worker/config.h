@@ -53,16 +53,18 @@ struct config_engine {
 
 struct config_model {
     char *name;
-    char *path;
+    char *path; // a folder, relative to the current directory
     char *aliases[CONFIG_ALIASES_MAX];
     size_t aliases_count;
     double kv_share; // 0 = an equal share
 };
 
 struct config {
+    struct arena *arena; // owns every text below
     struct config_property kafka[CONFIG_KAFKA_PROPERTIES_MAX];
     size_t kafka_count;
     struct config_topics topics;
+    char *mode; // answer
     enum config_format output_format;
     enum config_guarantee delivery_guarantee;
     char *worker_id;    // unique per process by default

@@ -1,0 +1,8 @@
+/* command: the commands of the program; each lives in command_<name>.c and has one row in main.c.
+ * argv[0] is the command's name; the result is the exit code (options.h). */
+#ifndef WORKER_COMMAND_H
+#define WORKER_COMMAND_H
+
+int command_settings(int argc, char **argv);
+
+#endif

@@ -1,0 +1,328 @@
+/* config_table: every setting, how a value is read, and the reference page. */
+#include "worker/config_internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "schemas/base/buffer.h"
+#include "schemas/base/check.h"
+
+#define AT(member) offsetof(struct config, member)
+#define IN_MODEL(member) offsetof(struct config_model, member)
+#define MIB 1048576.0
+#define TIB 1099511627776.0
+
+enum { TOPIC_BYTES_MAX = 249 }; // Kafka's limit for the name of a topic
+
+const struct setting config_settings[] = {
+    {"topics.requests", SETTING_TEXT, AT(topics.requests), "llm.requests.v1", NULL, 1,
+     TOPIC_BYTES_MAX, "Requests come from here."},
+    {"topics.responses", SETTING_TEXT, AT(topics.responses), "llm.responses.v1", NULL, 1,
+     TOPIC_BYTES_MAX, "Responses go here."},
+    {"topics.comparisons", SETTING_TEXT, AT(topics.comparisons), "llm.comparisons.v1", NULL, 1,
+     TOPIC_BYTES_MAX, "Comparisons go here."},
+    {"topics.replay", SETTING_TEXT, AT(topics.replay), "llm.replay.v1", NULL, 1, TOPIC_BYTES_MAX,
+     "Requests with their incumbent's answer."},
+    {"topics.dead_letters", SETTING_TEXT, AT(topics.dead_letters), "llm.requests.v1.dlq", NULL, 1,
+     TOPIC_BYTES_MAX, "Values that could not be decoded, or failed again and again, go here."},
+    {"topics.control", SETTING_TEXT, AT(topics.control), "llm.control.v1", NULL, 1, TOPIC_BYTES_MAX,
+     "State of the routes (compacted)."},
+    {"mode", SETTING_WORD, AT(mode), "answer", "answer", 0, 0, "What a worker makes of a record."},
+    {"output.format", SETTING_CHOICE, AT(output_format), "json", "json|avro|confluent", 0, 0,
+     "Form of what is written: OpenAI's JSON line, Avro single objects, or Avro with a registry's "
+     "schema id. What is read may have any of them."},
+    {"delivery.guarantee", SETTING_CHOICE, AT(delivery_guarantee), "auto",
+     "auto|exactly_once|at_least_once", 0, 0, "What readers of the result topics may rely on."},
+    {"registry.url", SETTING_TEXT, AT(registry_url), "", NULL, 0, 2000,
+     "Schema registry (Confluent's REST API); empty for none."},
+    {"worker.id", SETTING_TEXT, AT(worker_id), "", NULL, 0, 200,
+     "Name of this process in results and transactions; empty for host, process and a random part. "
+     "Fixed per replica, a restart fences its predecessor at once."},
+    {"drain.timeout.ms", SETTING_INT, AT(drain_timeout_ms), "20000", NULL, 0, 3600000,
+     "After SIGTERM, how long running requests may go on."},
+    {"attempts.max", SETTING_INT, AT(attempts_max), "3", NULL, 1, 100,
+     "Tries of a record that makes the engine fail, before it is a dead letter."},
+    {"intake.bytes.max", SETTING_BYTES, AT(intake_bytes_max), "256MiB", NULL, MIB, TIB,
+     "Memory of the records inside; intake pauses at it."},
+    {"intake.records.max", SETTING_INT, AT(intake_records_max), "4096", NULL, 1, 1000000,
+     "Records inside; intake pauses at it."},
+    {"record.bytes.max", SETTING_BYTES, AT(record_bytes_max), "8MiB", NULL, 1024, 1024 * MIB,
+     "A larger value is a dead letter."},
+    {"pool.threads", SETTING_INT, AT(pool_threads), "0", NULL, 0, 256,
+     "Threads for JSON, templates and tokens; 0 for one per core."},
+    {"engine.device", SETTING_WORD, AT(engine.device), "auto", "auto|cpu|cuda", 0, 0,
+     "Where models run; auto takes a GPU when there is one."},
+    {"engine.weights", SETTING_WORD, AT(engine.weights), "auto", "auto|f32|bf16|int8", 0, 0,
+     "Format of weights in memory; auto takes what the device is fast with."},
+    {"engine.isa", SETTING_WORD, AT(engine.isa), "auto", "auto|avx512|avx2|portable", 0, 0,
+     "Instruction set of the CPU; auto takes the best there is."},
+    {"engine.threads", SETTING_INT, AT(engine.threads), "0", NULL, 0, 256,
+     "CPU threads of the engine; 0 for one per core."},
+    {"engine.max_num_seqs", SETTING_INT, AT(engine.max_num_seqs), "256", NULL, 1, 65536,
+     "Sequences that run at once."},
+    {"engine.max_num_batched_tokens", SETTING_INT, AT(engine.max_num_batched_tokens), "2048", NULL,
+     1, 1048576, "Tokens of one step."},
+    {"engine.max_model_len", SETTING_INT, AT(engine.max_model_len), "0", NULL, 0, 16777216,
+     "Longest prompt and answer together, in tokens; 0 for what each model allows."},
+    {"engine.kv_cache_bytes", SETTING_BYTES, AT(engine.kv_cache_bytes), "0", NULL, 0, TIB,
+     "Memory for keys and values of all models; 0 for 1 GiB on a CPU, or what "
+     "engine.gpu_memory_utilization leaves on a GPU."},
+    {"engine.gpu_memory_utilization", SETTING_NUMBER, AT(engine.gpu_memory_utilization), "0.9",
+     NULL, 0.05, 1, "Part of the GPU's memory that is used."},
+    {"engine.enable_prefix_caching", SETTING_BOOL, AT(engine.enable_prefix_caching), "true", NULL,
+     0, 0, "Whether prompts that begin alike share their keys and values."},
+    {"http.host", SETTING_TEXT, AT(http_host), "127.0.0.1", NULL, 1, 200,
+     "Address of metrics, health and status."},
+    {"http.port", SETTING_INT, AT(http_port), "9464", NULL, 0, 65535,
+     "Port of metrics, health and status; 0 for none. When the default is taken another one is "
+     "used, with a warning."},
+    {"log.level", SETTING_WORD, AT(log_level), "info", "debug|info|warn|error", 0, 0,
+     "Lines below this level are dropped."},
+    {"generator", SETTING_CHOICE, AT(generator), "local", "local|scripted", 0, 0,
+     "Who answers; scripted answers without a model, for measuring."},
+    {"scripted.latency.ms", SETTING_INT, AT(scripted_latency_ms), "0", NULL, 0, 60000,
+     "How long the scripted generator takes for an answer."},
+};
+
+const size_t config_settings_count = sizeof config_settings / sizeof config_settings[0];
+
+const struct setting config_model_settings[] = {
+    {"name", SETTING_TEXT, IN_MODEL(name), NULL, NULL, 1, 256,
+     "What requests call the model, and what served_by calls it."},
+    {"path", SETTING_TEXT, IN_MODEL(path), NULL, NULL, 1, 4000,
+     "Its folder, relative to the current directory."},
+    {"kv_share", SETTING_NUMBER, IN_MODEL(kv_share), "0", NULL, 0, 1,
+     "Its part of the KV cache; 0 for an equal part."},
+};
+
+const size_t config_model_settings_count =
+    sizeof config_model_settings / sizeof config_model_settings[0];
+
+const struct setting *config_find(const struct setting *settings, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(settings[i].name, name) == 0) {
+            return &settings[i];
+        }
+    }
+    return NULL;
+}
+
+/* Levenshtein's distance; what is beyond the bound of a name does not count. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    enum { LENGTH_MAX = 64 };
+    size_t row[LENGTH_MAX + 1];
+    size_t a_size = strnlen(a, LENGTH_MAX);
+    size_t b_size = strnlen(b, LENGTH_MAX);
+    for (size_t j = 0; j <= b_size; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; i <= a_size; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_size; j++) {
+            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+            size_t shifted = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
+            diagonal = row[j];
+            row[j] = replaced < shifted ? replaced : shifted;
+        }
+    }
+    return row[b_size];
+}
+
+const char *config_nearest(const struct setting *settings, size_t count, const char *name)
+{
+    const char *nearest = "";
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; i < count; i++) {
+        size_t distance = edit_distance(name, settings[i].name);
+        if (distance < least) {
+            least = distance;
+            nearest = settings[i].name;
+        }
+    }
+    return nearest;
+}
+
+/* The index of `value` among "a|b|c", or -1. */
+static int word_index(const char *words, const char *value)
+{
+    int index = 0;
+    for (const char *at = words; *at != '\0'; index++) {
+        size_t size = strcspn(at, "|");
+        if (strlen(value) == size && strncmp(at, value, size) == 0) {
+            return index;
+        }
+        at += size + (at[size] == '|');
+    }
+    return -1;
+}
+
+static double unit_of(const char *suffix)
+{
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"", 1}, {"KiB", 1024}, {"MiB", MIB}, {"GiB", 1024 * MIB}};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(units[i].name, suffix) == 0) {
+            return units[i].bytes;
+        }
+    }
+    return 0;
+}
+
+static bool parse_int(const struct setting *setting, const char *value, int64_t *number_out)
+{
+    char *end;
+    errno = 0;
+    long long number = strtoll(value, &end, 10);
+    double unit = setting->type == SETTING_BYTES ? unit_of(end) : *end == '\0';
+    double product = (double)number * unit;
+    if (errno != 0 || end == value || unit == 0 || product < setting->min ||
+        product > setting->max) {
+        return false;
+    }
+    *number_out = number * (int64_t)unit;
+    return true;
+}
+
+static bool parse_number(const struct setting *setting, const char *value, double *number_out)
+{
+    char *end;
+    double number = strtod(value, &end);
+    if (end == value || *end != '\0' || !(number >= setting->min && number <= setting->max)) {
+        return false;
+    }
+    *number_out = number;
+    return true;
+}
+
+/* What a value must be, for messages and the reference. */
+static void describe(const struct setting *setting, char *text, size_t size)
+{
+    switch (setting->type) {
+    case SETTING_TEXT:
+        (void)snprintf(text, size, "text of %.0f to %.0f bytes", setting->min, setting->max);
+        break;
+    case SETTING_WORD:
+    case SETTING_CHOICE:
+        (void)snprintf(text, size, "one of %s", setting->words);
+        break;
+    case SETTING_BOOL:
+        (void)snprintf(text, size, "true or false");
+        break;
+    case SETTING_INT:
+        (void)snprintf(text, size, "an integer from %.0f to %.0f", setting->min, setting->max);
+        break;
+    case SETTING_BYTES:
+        (void)snprintf(text, size, "bytes from %.0f to %.0f, or with KiB, MiB or GiB", setting->min,
+                       setting->max);
+        break;
+    case SETTING_NUMBER:
+        (void)snprintf(text, size, "a number from %g to %g", setting->min, setting->max);
+        break;
+    }
+}
+
+static bool assign_text(struct config_builder *builder, char **member, const char *value)
+{
+    struct bytes copy = arena_copy(builder->config->arena, bytes_of(value));
+    // The arena gives writable memory; struct bytes only does not say so.
+    memcpy(member, &copy.data, sizeof *member);
+    return *member != NULL;
+}
+
+static bool assign(struct config_builder *builder, void *member, const struct setting *setting,
+                   const char *value)
+{
+    int index;
+    switch (setting->type) {
+    case SETTING_TEXT:
+        return strlen(value) >= setting->min && strlen(value) <= setting->max &&
+               assign_text(builder, member, value);
+    case SETTING_WORD:
+        return word_index(setting->words, value) >= 0 && assign_text(builder, member, value);
+    case SETTING_CHOICE:
+        index = word_index(setting->words, value);
+        if (index >= 0) {
+            memcpy(member, &index, sizeof index); // an enum of ours has the size of int
+        }
+        return index >= 0;
+    case SETTING_BOOL:
+        *(bool *)member = strcmp(value, "true") == 0;
+        return strcmp(value, "true") == 0 || strcmp(value, "false") == 0;
+    case SETTING_INT:
+    case SETTING_BYTES:
+        return parse_int(setting, value, member);
+    case SETTING_NUMBER:
+        return parse_number(setting, value, member);
+    }
+    return false;
+}
+
+bool config_assign(struct config_builder *builder, const struct config_place *place, void *base,
+                   const struct setting *setting, const char *value)
+{
+    if (assign(builder, (char *)base + setting->offset, setting, value)) {
+        return true;
+    }
+    char limit[128];
+    describe(setting, limit, sizeof limit);
+    return config_fail(builder, place, "%s is '%.80s', must be %s", setting->name, value, limit);
+}
+
+static void write_rows(struct buffer *out, const struct setting *settings, size_t count)
+{
+    buffer_append_text(out, "| Setting | Default | Value | Meaning |\n| --- | --- | --- | --- |\n");
+    for (size_t i = 0; i < count; i++) {
+        const struct setting *setting = &settings[i];
+        char limit[128];
+        describe(setting, limit, sizeof limit);
+        const char *fallback = setting->fallback == NULL      ? "required"
+                               : setting->fallback[0] == '\0' ? "empty"
+                                                              : setting->fallback;
+        buffer_printf(out, "| `%s` | %s | ", setting->name, fallback);
+        for (const char *c = limit; *c != '\0'; c++) {
+            if (*c == '|') {
+                buffer_append_text(out, ", ");
+            } else {
+                buffer_append_char(out, *c);
+            }
+        }
+        buffer_printf(out, " | %s |\n", setting->help);
+    }
+}
+
+void config_write_reference(struct buffer *out)
+{
+    buffer_append_text(
+        out, "# Settings\n\n"
+             "`millrace settings` prints this page; it is made from the table in the code.\n\n"
+             "A later source overrides an earlier one: defaults, the YAML file of `--config`, the\n"
+             "environment, `--set key=value`. In the file, keys may be nested or dotted:\n"
+             "`output.format: json` is `output: {format: json}`. In the environment, a key is in "
+             "capitals\n"
+             "after `MILLRACE_`, with `_` for each dot: `MILLRACE_OUTPUT_FORMAT`; variables that "
+             "name no\n"
+             "setting are ignored, since Kubernetes makes such. An unknown key in the file or in "
+             "`--set`\n"
+             "is an error that names the nearest known one.\n\n");
+    write_rows(out, config_settings, config_settings_count);
+    buffer_printf(out,
+                  "\n## models\n\n"
+                  "A list of at most %d entries; `--set` and the environment take it as YAML:\n"
+                  "`--set 'models=[{name: scribe, path: deploy/demo/scribe}]'`.\n\n",
+                  CONFIG_MODELS_MAX);
+    write_rows(out, config_model_settings, config_model_settings_count);
+    buffer_printf(out,
+                  "| `aliases` | empty | a list of at most %d names | More names that requests may "
+                  "use; unique among all models. |\n",
+                  CONFIG_ALIASES_MAX);
+    config_write_kafka_reference(out);
+}
