@@ -168,7 +168,9 @@ void inbox_get_stats(struct inbox *inbox, struct engine_stats *stats_out)
 {
     lock(inbox);
     *stats_out = inbox->stats;
-    stats_out->waiting = inbox->inside_count - inbox->stats.running;
+    // Sequences that have finished since the stats were published still count as running there.
+    int64_t waiting = inbox->inside_count - inbox->stats.running;
+    stats_out->waiting = waiting < 0 ? 0 : waiting;
     unlock(inbox);
 }
 
