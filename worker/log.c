@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pipeline/clock.h"
 #include "schemas/base/check.h"
 
 enum { EVENTS_MAX = 64 }; // more of them share the last counter
@@ -23,7 +24,7 @@ static _Atomic int level_min = LOG_INFO;
 
 struct event_rate {
     const char *event;
-    int64_t window_ms; // when the present window began, monotonic
+    double window_ms; // when the present window began, monotonic
     int lines;
     int suppressed;
 };
@@ -256,13 +257,6 @@ static void put_time(struct line *line)
     put_text(line, text);
 }
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static struct event_rate *rate_of(const char *event)
 {
     size_t i = 0;
@@ -276,7 +270,7 @@ static struct event_rate *rate_of(const char *event)
 /* Whether a line of this event may go out now; *suppressed_out counts those that might not. */
 static bool admit(enum log_level level, const char *event, int *suppressed_out)
 {
-    int64_t now_ms = monotonic_ms();
+    double now_ms = clock_monotonic_ms();
     (void)pthread_mutex_lock(&rates_mutex);
     struct event_rate *rate = rate_of(event);
     if (rate->lines == 0 || now_ms - rate->window_ms >= LOG_WINDOW_MS) {

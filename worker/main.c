@@ -1,8 +1,9 @@
 /* millrace: one program, with commands in the style of git. */
+#include "worker/command.h"
+
 #include <stdio.h>
 #include <string.h>
 
-#include "worker/command.h"
 #include "worker/options.h"
 
 struct command {
@@ -12,7 +13,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"settings", "prints the reference of all settings", command_settings},
+    {"settings", "prints the reference of all settings, or of all metrics", command_settings},
 };
 
 enum { COMMANDS_COUNT = sizeof commands / sizeof commands[0] };

@@ -1,8 +1,9 @@
 /* fuzz_openai_request: the first byte picks the endpoint, the rest is a body; a refusal's error
  * body must be valid JSON, whatever of the input it names. */
+#include "pipeline/openai/request.h"
+
 #include <jansson.h>
 
-#include "pipeline/openai/request.h"
 #include "pipeline/openai/response.h"
 #include "schemas/base/check.h"
 #include "tests/fuzz/fuzz.h"

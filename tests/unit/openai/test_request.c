@@ -399,10 +399,11 @@ static void test_a_full_arena_is_a_request_too_large(void **state)
     struct fixture *fixture = *state;
     struct arena *small = arena_open(1);
     char body[4096] = "{\"model\":\"m\",\"prompt\":[1";
-    while (strlen(body) < sizeof body - 16) {
-        strcat(body, ",1");
+    size_t size = strlen(body);
+    for (; size < sizeof body - 16; size += 2) {
+        memcpy(body + size, ",1", 2);
     }
-    strcat(body, "]}");
+    memcpy(body + size, "]}", sizeof "]}");
     assert_false(openai_request_parse(ENDPOINT_COMPLETIONS, bytes_of(body), small,
                                       &fixture->request, &fixture->error));
     assert_int_equal(fixture->error.kind, ERROR_TOO_LARGE);
@@ -423,7 +424,7 @@ static void test_depth_is_bounded(void **state)
     enum { DEPTH = 100000 };
     char *body = malloc(DEPTH + 64);
     assert_non_null(body);
-    int length = sprintf(body, "{\"model\":\"m\",\"metadata\":");
+    int length = snprintf(body, 64, "{\"model\":\"m\",\"metadata\":");
     memset(body + length, '[', DEPTH);
     body[length + DEPTH] = '\0';
     assert_false(parse(fixture, ENDPOINT_CHAT, body));

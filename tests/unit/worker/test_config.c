@@ -1,4 +1,4 @@
-/* config: sources in their order, and that every mistake is told with its place and what is right. */
+/* config: sources in their order; every mistake is told with its place and what is right. */
 #include "worker/config.h"
 
 #include <stdio.h>
@@ -295,6 +295,15 @@ static void test_sizes_are_bounded(void **state)
     }
 }
 
+static void test_the_file_in_deploy_is_valid(void **state)
+{
+    (void)state;
+    if (!config_open(SOURCE_DIR "/deploy/worker.yaml", NULL, 0, &config, &error)) {
+        fail_msg("%s", error.message);
+    }
+    assert_int_equal(config->models_count, 1);
+}
+
 static void test_the_page_in_deploy_is_what_the_table_gives(void **state)
 {
     (void)state;
@@ -328,6 +337,7 @@ int main(void)
         TEST(test_tells_every_mistake_with_its_place),
         TEST(test_a_missing_file_is_one_line),
         TEST(test_sizes_are_bounded),
+        TEST(test_the_file_in_deploy_is_valid),
         TEST(test_the_page_in_deploy_is_what_the_table_gives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

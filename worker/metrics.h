@@ -1,0 +1,109 @@
+/* metrics: what /metrics shows. One table declares each metric once, with its help and its label.
+ *
+ * Values are process-wide atomics. A label is one of a few words, or a model of the configuration;
+ * an id or a tenant never is one, so the page cannot grow. Thread: any; only metrics_model locks.
+ */
+#ifndef WORKER_METRICS_H
+#define WORKER_METRICS_H
+
+#include <stdint.h>
+
+struct buffer;
+
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+/* id, type, name, label, its words ("" for none, "model" takes metrics_model's), help */
+#define METRICS(X)                                                                                 \
+    X(METRIC_BUILD, METRIC_GAUGE, "millrace_build_info", "version", MILLRACE_VERSION,              \
+      "Always 1; the label says which version runs.")                                              \
+    X(METRIC_START, METRIC_GAUGE, "millrace_start_time_seconds", "", "",                           \
+      "Unix time at which the process started.")                                                   \
+    X(METRIC_RESIDENT, METRIC_GAUGE, "millrace_resident_memory_bytes", "", "",                     \
+      "Memory of the process that is in RAM.")                                                     \
+    X(METRIC_READY, METRIC_GAUGE, "millrace_ready", "", "", "1 while /readyz says so.")            \
+    X(METRIC_RECORDS, METRIC_COUNTER, "millrace_records_total", "outcome",                         \
+      "response|error|expired|comparison|dead_letter|dropped",                                     \
+      "Records that ended, by outcome; error is a response with a status of 400 or more, dropped " \
+      "ones stay on the topic.")                                                                   \
+    X(METRIC_RECORDS_INSIDE, METRIC_GAUGE, "millrace_records_inside", "", "",                      \
+      "Records taken in whose outcome is not committed yet.")                                      \
+    X(METRIC_INTAKE_BYTES, METRIC_GAUGE, "millrace_intake_bytes", "", "",                          \
+      "Memory credits that those records hold.")                                                   \
+    X(METRIC_RETRIES, METRIC_COUNTER, "millrace_retries_total", "", "",                            \
+      "Attempts after a record's first.")                                                          \
+    X(METRIC_RUNNING, METRIC_GAUGE, "millrace_num_requests_running", "", "",                       \
+      "Sequences in the engine's present step.")                                                   \
+    X(METRIC_WAITING, METRIC_GAUGE, "millrace_num_requests_waiting", "", "",                       \
+      "Sequences that the engine has and does not run yet.")                                       \
+    X(METRIC_KV_USAGE, METRIC_GAUGE, "millrace_kv_cache_usage_ratio", "", "",                      \
+      "Part of the KV blocks that is in use, 0 to 1.")                                             \
+    X(METRIC_PREFIX_QUERIES, METRIC_COUNTER, "millrace_prefix_cache_queries_total", "", "",        \
+      "Prompt tokens that were looked up in the prefix cache.")                                    \
+    X(METRIC_PREFIX_HITS, METRIC_COUNTER, "millrace_prefix_cache_hits_total", "", "",              \
+      "Prompt tokens that the prefix cache had.")                                                  \
+    X(METRIC_PREEMPTIONS, METRIC_COUNTER, "millrace_num_preemptions_total", "", "",                \
+      "Sequences that gave their KV blocks away and were computed again.")                         \
+    X(METRIC_STEPS, METRIC_COUNTER, "millrace_engine_steps_total", "", "", "Steps of the engine.") \
+    X(METRIC_PROMPT_TOKENS, METRIC_COUNTER, "millrace_prompt_tokens_total", "model", "model",      \
+      "Prompt tokens of answered requests, cached ones too.")                                      \
+    X(METRIC_GENERATION_TOKENS, METRIC_COUNTER, "millrace_generation_tokens_total", "model",       \
+      "model", "Tokens in answers.")                                                               \
+    X(METRIC_FIRST_TOKEN, METRIC_HISTOGRAM, "millrace_time_to_first_token_seconds", "model",       \
+      "model", "From intake of a request to its first token.")                                     \
+    X(METRIC_LATENCY, METRIC_HISTOGRAM, "millrace_e2e_request_latency_seconds", "model", "model",  \
+      "From intake of a request to its whole answer.")                                             \
+    X(METRIC_QUEUE, METRIC_HISTOGRAM, "millrace_request_queue_time_seconds", "model", "model",     \
+      "From intake of a request to its first step.")                                               \
+    X(METRIC_BROKER_UP, METRIC_GAUGE, "millrace_broker_up", "", "",                                \
+      "1 while a broker can be reached.")                                                          \
+    X(METRIC_PARTITIONS, METRIC_GAUGE, "millrace_partitions", "state", "assigned|paused",          \
+      "Partitions of the request topic that this worker has.")                                     \
+    X(METRIC_REBALANCES, METRIC_COUNTER, "millrace_rebalances_total", "", "",                      \
+      "Changes of the assignment.")                                                                \
+    X(METRIC_COMMITS, METRIC_COUNTER, "millrace_commits_total", "result", "committed|aborted",     \
+      "Commits of offsets, or transactions where there are any.")                                  \
+    X(METRIC_COMMIT_TIME, METRIC_HISTOGRAM, "millrace_commit_duration_seconds", "", "",            \
+      "From the start of a commit to its end.")                                                    \
+    X(METRIC_HTTP, METRIC_COUNTER, "millrace_http_requests_total", "code", "200|404|405|503",      \
+      "Requests to this server.")
+
+enum metric {
+#define X(id, type, name, label, words, help) id,
+    METRICS(X)
+#undef X
+        METRICS_COUNT
+};
+
+enum {
+    METRICS_LABELS_MAX = 16, // of one metric
+};
+
+/* Indexes into the words of a label, in their order. */
+enum metric_outcome {
+    METRIC_OUTCOME_RESPONSE,
+    METRIC_OUTCOME_ERROR,
+    METRIC_OUTCOME_EXPIRED,
+    METRIC_OUTCOME_COMPARISON,
+    METRIC_OUTCOME_DEAD_LETTER,
+    METRIC_OUTCOME_DROPPED,
+};
+enum metric_partitions { METRIC_PARTITIONS_ASSIGNED, METRIC_PARTITIONS_PAUSED };
+enum metric_commit { METRIC_COMMITTED, METRIC_ABORTED };
+
+/* The label of the model of this name, made when it is new; NULL asks for the one that all others
+ * share once there are METRICS_LABELS_MAX - 1. */
+int metrics_model(const char *name);
+
+/* `label` is 0 for a metric without one. */
+void metrics_add(enum metric metric, int label, int64_t count);       // counter
+void metrics_set_total(enum metric metric, int label, int64_t total); // counter kept elsewhere
+void metrics_set(enum metric metric, int label, double value);        // gauge
+void metrics_observe(enum metric metric, int label, double seconds);  // histogram
+double metrics_value(enum metric metric, int label);                  // of a counter or gauge
+
+/* Prometheus text format 0.0.4. */
+void metrics_write(struct buffer *out);
+/* The reference page of all metrics, Markdown, for deploy/METRICS.md. */
+void metrics_write_reference(struct buffer *out);
+
+#endif
