@@ -25,6 +25,7 @@ static const struct error_row *row_of(enum error_kind kind)
     return &error_rows[kind];
 }
 
+#undef error_set
 bool error_set(struct error *error, enum error_kind kind, const char *code, const char *param,
                const char *format, ...)
 {
