@@ -56,7 +56,9 @@ bool engine_check_options(const struct engine_options *options, struct error *er
 static void report_progress(void *context, struct sequence *sequence)
 {
     const struct engine *engine = context;
-    engine->observer.on_progress(engine->observer.context, sequence);
+    if (engine->observer.on_progress != NULL) {
+        engine->observer.on_progress(engine->observer.context, sequence);
+    }
 }
 
 static void report_finish(void *context, struct sequence_state *state)

@@ -69,7 +69,7 @@ struct sequence {
 
 /* Both are called on the engine thread and must be quick (post to a mailbox); they may call the
  * functions below that any thread may call. on_progress: after each token that does not end its
- * sequence, where the sequence wants it. */
+ * sequence, where the sequence wants it; may be NULL. */
 struct engine_observer {
     void (*on_progress)(void *context, struct sequence *sequence);
     void (*on_finish)(void *context, struct sequence *sequence);

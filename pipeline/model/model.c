@@ -113,6 +113,11 @@ enum weight_format model_weights(const struct model *model)
     return model->format;
 }
 
+int model_block_tokens(const struct model *model)
+{
+    return model->block_tokens;
+}
+
 size_t model_kv_block_bytes(const struct model *model)
 {
     struct attention_shape shape = model_shape(model);
