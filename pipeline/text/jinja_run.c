@@ -1,0 +1,221 @@
+/* jinja_run: limits, captures, scopes, iteration. */
+#include "pipeline/text/jinja_run.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "pipeline/text/jinja_string.h"
+#include "schemas/base/check.h"
+
+bool jinja_fail(struct jinja_run *run, const char *format, ...)
+{
+    char text[300];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return error_set(run->error, ERROR_INVALID, "template_error", "messages",
+                     "chat template, line %u: %s", run->line, text);
+}
+
+bool jinja_fail_memory(struct jinja_run *run)
+{
+    return error_set(run->error, ERROR_TOO_LARGE, "template_error", "messages",
+                     "chat template, line %u: needs more than the %d bytes of memory of a render",
+                     run->line, JINJA_MEMORY_BYTES_MAX);
+}
+
+bool jinja_fail_undefined(struct jinja_run *run, struct jinja_value value)
+{
+    int size = value.as.text.size > 200 ? 200 : (int)value.as.text.size;
+    switch (value.cause) {
+    case JINJA_CAUSE_NAME:
+        return jinja_fail(run, "'%.*s' is undefined", size, value.as.text.data);
+    case JINJA_CAUSE_PARAMETER:
+        return jinja_fail(run, "parameter '%.*s' was not provided", size, value.as.text.data);
+    case JINJA_CAUSE_MEMBER:
+        break;
+    }
+    return jinja_fail(run, "%.*s", size, value.as.text.data);
+}
+
+bool jinja_spend(struct jinja_run *run, size_t steps)
+{
+    if (steps > run->steps_left) {
+        run->steps_left = 0;
+        return jinja_fail(run, "takes more than the %d steps of a render", JINJA_STEPS_MAX);
+    }
+    run->steps_left -= steps;
+    return true;
+}
+
+bool jinja_enter(struct jinja_run *run)
+{
+    if (run->depth == JINJA_DEPTH_MAX) {
+        return jinja_fail(run, "nests deeper than %d levels", JINJA_DEPTH_MAX);
+    }
+    run->depth++;
+    return true;
+}
+
+void jinja_leave(struct jinja_run *run)
+{
+    CHECK(run->depth > 0);
+    run->depth--;
+}
+
+void *jinja_alloc(struct jinja_run *run, size_t count, size_t size)
+{
+    void *memory = arena_alloc_array(run->arena, count, size);
+    if (memory == NULL) {
+        (void)jinja_fail_memory(run);
+    }
+    return memory;
+}
+
+struct jinja_list *jinja_new_list(struct jinja_run *run, size_t capacity)
+{
+    struct jinja_list *list = jinja_list_open(run->arena, capacity);
+    if (list == NULL) {
+        (void)jinja_fail_memory(run);
+    }
+    return list;
+}
+
+struct jinja_dict *jinja_new_dict(struct jinja_run *run, size_t capacity)
+{
+    struct jinja_dict *dict = jinja_dict_open(run->arena, capacity);
+    if (dict == NULL) {
+        (void)jinja_fail_memory(run);
+    }
+    return dict;
+}
+
+bool jinja_append(struct jinja_run *run, struct jinja_list *list, struct jinja_value item)
+{
+    return jinja_list_add(run->arena, list, item) || jinja_fail_memory(run);
+}
+
+size_t jinja_capture_begin(const struct jinja_run *run)
+{
+    return run->out->size;
+}
+
+bool jinja_capture_end(struct jinja_run *run, size_t begin, struct bytes *out)
+{
+    if (buffer_failed(run->out)) {
+        return error_set(
+            run->error, ERROR_TOO_LARGE, "template_error", "messages",
+            "chat template, line %u: the text is longer than the %zu bytes of a prompt", run->line,
+            run->out->size_max);
+    }
+    struct bytes all = buffer_bytes(run->out);
+    *out = arena_copy(run->arena, jinja_part(all, begin, all.size));
+    buffer_truncate(run->out, begin);
+    return out->data != NULL || jinja_fail_memory(run);
+}
+
+bool jinja_capture_string(struct jinja_run *run, size_t begin, struct jinja_value *out)
+{
+    struct bytes text;
+    if (!jinja_capture_end(run, begin, &text)) {
+        return false;
+    }
+    *out = jinja_string(text);
+    return true;
+}
+
+struct jinja_scope *jinja_scope_open(struct jinja_run *run, struct jinja_scope *parent)
+{
+    struct jinja_scope *scope = jinja_alloc(run, 1, sizeof *scope);
+    if (scope != NULL) {
+        scope->parent = parent;
+    }
+    return scope;
+}
+
+bool jinja_scope_set(struct jinja_run *run, struct jinja_scope *scope, struct bytes name,
+                     struct jinja_value value)
+{
+    for (struct jinja_binding *at = scope->bindings; at != NULL; at = at->next) {
+        if (bytes_equal(at->name, name)) {
+            at->value = value;
+            return true;
+        }
+    }
+    struct jinja_binding *binding = jinja_alloc(run, 1, sizeof *binding);
+    if (binding == NULL) {
+        return false;
+    }
+    *binding = (struct jinja_binding){scope->bindings, name, value};
+    scope->bindings = binding;
+    return true;
+}
+
+struct jinja_value jinja_scope_find(const struct jinja_scope *scope, struct bytes name)
+{
+    for (; scope != NULL; scope = scope->parent) {
+        for (const struct jinja_binding *at = scope->bindings; at != NULL; at = at->next) {
+            if (bytes_equal(at->name, name)) {
+                return at->value;
+            }
+        }
+    }
+    return (struct jinja_value){.kind = JINJA_ABSENT};
+}
+
+static bool iterate_text(struct jinja_run *run, struct bytes text, struct jinja_list *list)
+{
+    for (size_t at = 0; at < text.size;) {
+        size_t start = at;
+        (void)jinja_utf8_take(text, &at);
+        if (!jinja_append(run, list, jinja_string(jinja_part(text, start, at)))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool iterate_keys(struct jinja_run *run, const struct jinja_dict *dict,
+                         struct jinja_list *list)
+{
+    for (size_t i = 0; i < dict->count; i++) {
+        if (!jinja_append(run, list, dict->pairs[i].key)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What a generator still has; it has nothing afterwards. */
+static void iterate_generator(struct jinja_list *generator, struct jinja_list *list)
+{
+    list->items = generator->items + generator->taken;
+    list->count = generator->count - generator->taken;
+    list->capacity = list->count;
+    generator->taken = generator->count;
+}
+
+bool jinja_iterate(struct jinja_run *run, struct jinja_value value, const struct jinja_list **out)
+{
+    if (value.kind == JINJA_LIST || value.kind == JINJA_TUPLE || value.kind == JINJA_VIEW) {
+        *out = value.as.list;
+        return jinja_spend(run, value.as.list->count);
+    }
+    struct jinja_list *list = jinja_new_list(run, 0);
+    if (list == NULL) {
+        return false;
+    }
+    *out = list;
+    bool has_items = true;
+    if (value.kind == JINJA_GENERATOR) {
+        iterate_generator(value.as.list, list);
+    } else if (value.kind == JINJA_DICT) {
+        has_items = iterate_keys(run, value.as.dict, list);
+    } else if (value.kind == JINJA_STRING) {
+        has_items = iterate_text(run, value.as.text, list);
+    } else if (value.kind != JINJA_UNDEFINED) {
+        return jinja_fail(run, "'%s' object is not iterable", jinja_type_name(value));
+    }
+    return has_items && jinja_spend(run, list->count);
+}
