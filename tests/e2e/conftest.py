@@ -89,8 +89,8 @@ def run_worker(binary, tmp_path):
     """Starts workers: run_worker(config, name=...). Those still running at the end are killed."""
     workers = []
 
-    def start(config, name=None):
-        worker = millrace.Worker(tmp_path, config, name or f"worker-{len(workers) + 1}")
+    def start(config, name=None, options=()):
+        worker = millrace.Worker(tmp_path, config, name or f"worker-{len(workers) + 1}", options)
         workers.append(worker)
         return worker.start()
 

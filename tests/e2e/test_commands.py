@@ -9,8 +9,9 @@ import pytest
 from conftest import worker_config
 from support import millrace
 from support.jobs import chat, demo_jobs, encode, text_of
+from support.server import ROOT
 
-COMMANDS = ["work", "produce", "collect", "batch", "broker", "model"]
+COMMANDS = ["work", "produce", "collect", "batch", "broker", "model", "settings"]
 
 
 def write_lines(path, requests):
@@ -125,6 +126,23 @@ def test_collect_that_misses_results_says_so(kafka, topics, tmp_path, binary):
     result = millrace.run("collect", *arguments, "--output", tmp_path / "out.jsonl")
     assert result.returncode not in (0, 2)
     assert "3" in result.stdout + result.stderr
+
+
+def test_the_commented_configuration_works(kafka, topics, run_worker):
+    options = ["--config", ROOT / "deploy/worker.yaml"]
+    settings = {"kafka.bootstrap.servers": kafka.bootstrap, "kafka.group.id": topics.requests}
+    settings |= {f"topics.{name}": topic for name, topic in vars(topics).items()}
+    for key, value in settings.items():
+        options += ["--set", f"{key}={value}"]
+    worker = run_worker({}, options=options)
+    assert worker.stop() == 0, worker.log_tail()
+
+
+@pytest.mark.parametrize("option, page", [([], "SETTINGS.md"), (["--metrics"], "METRICS.md")])
+def test_the_reference_pages_are_what_the_program_prints(binary, option, page):
+    printed = millrace.run("settings", *option)
+    assert printed.returncode == 0, printed.stderr
+    assert (ROOT / "deploy" / page).read_text() == printed.stdout
 
 
 BROKEN_CONFIGS = {

@@ -45,10 +45,10 @@ class Worker(Server):
 
     def __init__(self, folder, config, name="worker", options=()):
         (self.http_port,) = free_ports(1)
-        config = {**config, "http.port": self.http_port}
         path = folder / f"{name}.yaml"
         path.write_text(json.dumps(config, indent=2))  # JSON is YAML
-        command = [BINARY, "work", "--config", path, *options]
+        port = f"http.port={self.http_port}"
+        command = [BINARY, "work", "--config", path, "--set", port, *options]
         super().__init__(command, folder / f"{name}.log")
 
     def get(self, path):
