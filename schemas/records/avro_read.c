@@ -169,7 +169,7 @@ static bool run_item(const struct step *step, struct cursor *cursor, struct aren
 static bool grow(struct list *list, size_t *capacity, size_t count, size_t item_size,
                  struct arena *arena)
 {
-    size_t needed = list->count + count; // both are at most CURSOR_STEPS_MAX
+    size_t needed = list->count + count;
     if (needed <= *capacity) {
         return true;
     }
@@ -186,12 +186,54 @@ static bool grow(struct list *list, size_t *capacity, size_t count, size_t item_
     return true;
 }
 
+/* Whether the last pair's name is among those before it. */
+static bool is_last_name_known(const struct list *list, size_t item_size)
+{
+    struct bytes last;
+    memcpy(&last, (const char *)list->items + (list->count - 1) * item_size, sizeof last);
+    for (size_t i = 0; i + 1 < list->count; i++) {
+        struct bytes name;
+        memcpy(&name, (const char *)list->items + i * item_size, sizeof name);
+        if (bytes_equal(name, last)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One block's items, appended to the list. */
+static bool run_block(const struct step *step, struct cursor *cursor, struct arena *arena,
+                      struct list *list, size_t count)
+{
+    size_t item_size = type_item_size(step->type);
+    for (size_t i = 0; i < count; i++) {
+        if (!run_item(step, cursor, arena, (char *)list->items + list->count * item_size)) {
+            return false;
+        }
+        list->count++;
+        if (step->kind == STEP_MAP && is_last_name_known(list, item_size)) {
+            return cursor_fail(cursor, "a map has a key twice");
+        }
+    }
+    return true;
+}
+
+static bool skip_block(const struct step *step, struct cursor *cursor, struct arena *arena,
+                       size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!run_item(step, cursor, arena, NULL)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool run_items(const struct step *step, struct cursor *cursor, struct arena *arena,
                       void *slot)
 {
     struct list list = {NULL, 0};
     size_t capacity = 0;
-    size_t item_size = slot == NULL ? 0 : type_item_size(step->type);
     for (;;) {
         size_t count;
         if (!cursor_block(cursor, &count)) {
@@ -200,19 +242,20 @@ static bool run_items(const struct step *step, struct cursor *cursor, struct are
         if (count == 0) {
             break;
         }
-        // Whatever we read takes at least a byte, so a count that lies costs no memory.
-        if (slot != NULL && count > cursor_left(cursor)) {
-            return cursor_fail(cursor, "an array has more items than the value has bytes");
-        }
-        if (slot != NULL && !grow(&list, &capacity, count, item_size, arena)) {
-            return cursor_fail(cursor, NO_MEMORY);
-        }
-        for (size_t i = 0; i < count; i++) {
-            char *item = slot == NULL ? NULL : (char *)list.items + list.count * item_size;
-            if (!run_item(step, cursor, arena, item)) {
+        if (slot == NULL) {
+            if (!skip_block(step, cursor, arena, count)) {
                 return false;
             }
-            list.count++;
+            continue;
+        }
+        if (count > LIST_ITEMS_MAX - list.count) {
+            return cursor_fail(cursor, "an array or map has more than 256 items");
+        }
+        if (!grow(&list, &capacity, count, type_item_size(step->type), arena)) {
+            return cursor_fail(cursor, NO_MEMORY);
+        }
+        if (!run_block(step, cursor, arena, &list, count)) {
+            return false;
         }
     }
     if (slot != NULL) {
@@ -264,7 +307,7 @@ static bool run(const struct step *step, struct cursor *cursor, struct arena *ar
     case STEP_MISMATCH:
         return cursor_fail(cursor, WRONG_BRANCH);
     }
-    CHECK(!"a step's kind");
+    CHECK(false && "a step's kind");
     return false;
 }
 

@@ -89,7 +89,7 @@ static void write_value(struct buffer *buffer, const struct type *type, const vo
         write_items(buffer, type, &list);
         return;
     }
-    CHECK(!"a type's kind");
+    CHECK(false && "a type's kind");
 }
 
 void avro_write_record(struct buffer *buffer, const struct layout *layout, const void *record)

@@ -14,8 +14,9 @@
 #include "schemas/base/arena.h"
 #include "schemas/base/bytes.h"
 #include "schemas/base/error.h"
+#include "schemas/records/layout.h"
 
-enum { SCAN_DEPTH_MAX = 128, SCAN_ITEMS_MAX = 256 };
+enum { SCAN_DEPTH_MAX = 128, SCAN_ITEMS_MAX = LIST_ITEMS_MAX };
 
 struct scan_item {
     struct bytes name;  // unescaped; absent in an array

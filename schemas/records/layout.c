@@ -231,7 +231,7 @@ bool field_is_absent(const struct field *field, const void *record)
     case TYPE_ENUM:
         return field->is_optional && !*(const bool *)((const char *)record + field->has_offset);
     }
-    CHECK(!"a type's kind");
+    CHECK(false && "a type's kind");
     return true;
 }
 

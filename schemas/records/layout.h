@@ -36,7 +36,10 @@ struct list {
     size_t count;
 };
 
-enum { PAIR_VALUE_OFFSET = 16 }; // checked in layout.c
+enum {
+    PAIR_VALUE_OFFSET = 16, // checked in layout.c
+    LIST_ITEMS_MAX = 256,   // in every list and map that is read
+};
 
 struct field {
     const char *name;

@@ -169,7 +169,7 @@ static bool read_scalar(const struct type *type, struct bytes value, struct aren
     case TYPE_MAP:
         break;
     }
-    CHECK(!"a scalar's kind");
+    CHECK(false && "a scalar's kind");
     return false;
 }
 

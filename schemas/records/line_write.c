@@ -55,7 +55,7 @@ static bool write_decimals(struct buffer *buffer, double value)
     return true;
 }
 
-/* The shortest of 15 and 17 digits that reads back the same; JSON has no NaN or infinity but null.
+/* The fewest digits, from 15 to 17, that read back the same; JSON has no NaN or infinity but null.
  */
 static void write_double(struct buffer *buffer, double value)
 {
@@ -67,10 +67,10 @@ static void write_double(struct buffer *buffer, double value)
         return;
     }
     char text[32];
-    (void)snprintf(text, sizeof text, "%.15g", value);
-    if (strtod(text, NULL) != value) {
-        (void)snprintf(text, sizeof text, "%.17g", value);
-    }
+    int digits = 15;
+    do {
+        (void)snprintf(text, sizeof text, "%.*g", digits, value);
+    } while (strtod(text, NULL) != value && ++digits <= 17);
     buffer_append_text(buffer, text);
 }
 
@@ -150,7 +150,7 @@ static void write_value(struct buffer *buffer, const struct type *type, const vo
         write_items(buffer, type, &list);
         return;
     }
-    CHECK(!"a type's kind");
+    CHECK(false && "a type's kind");
 }
 
 /* What a reader takes from the field's absence anyway. */
@@ -162,10 +162,12 @@ static bool is_left_out(const struct field *field, const void *record)
         return field_is_absent(field, record);
     case TYPE_INT:
         return !field->is_required && *(const int32_t *)field_value(field, record) == 0;
+    case TYPE_DOUBLE: // JSON has no number for NaN, and null says that an optional one is absent
+        return field->is_optional && (field_is_absent(field, record) ||
+                                      !isfinite(*(const double *)field_value(field, record)));
     case TYPE_TEXT:
     case TYPE_OBJECT:
     case TYPE_LONG:
-    case TYPE_DOUBLE:
     case TYPE_BOOLEAN:
     case TYPE_ENUM:
     case TYPE_RECORD:
@@ -213,7 +215,7 @@ void line_write_request(struct buffer *buffer, const struct inference_request *r
     buffer_append_text(buffer, "{\"custom_id\":");
     text_append_quoted(buffer, request->custom_id);
     buffer_append_text(buffer, ",\"method\":\"POST\"");
-    if (request->url.data != NULL) {
+    if (request->url.size > 0) {
         buffer_append_text(buffer, ",\"url\":");
         text_append_quoted(buffer, request->url);
     }
