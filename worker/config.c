@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "schemas/base/buffer.h"
-#include "schemas/base/check.h"
 #include "worker/config_internal.h"
 
 enum { ARENA_BYTES_MAX = 16 << 20 };

@@ -95,8 +95,11 @@ void config_close(struct config *config); // accepts NULL
 /* The value of a librdkafka property, or NULL. */
 const char *config_kafka(const struct config *config, const char *name);
 
-/* The reference page of all settings, Markdown, for deploy/SETTINGS.md. */
+/* A JSON array of every setting with its value here, without the `kafka` properties and `models`. */
 struct buffer;
+void config_write_json(const struct config *config, struct buffer *out);
+
+/* The reference page of all settings, Markdown, for deploy/SETTINGS.md. */
 void config_write_reference(struct buffer *out);
 
 #endif

@@ -1,15 +1,14 @@
 /* config_table: every setting, how a value is read, and the reference page. */
 #include "worker/config_internal.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/openai/quote.h"
 #include "schemas/base/buffer.h"
-#include "schemas/base/check.h"
 
 #define AT(member) offsetof(struct config, member)
 #define IN_MODEL(member) offsetof(struct config_model, member)
@@ -325,4 +324,55 @@ void config_write_reference(struct buffer *out)
                   "use; unique among all models. |\n",
                   CONFIG_ALIASES_MAX);
     config_write_kafka_reference(out);
+}
+
+static void write_word(struct buffer *out, const struct setting *setting, const void *member)
+{
+    int index;
+    memcpy(&index, member, sizeof index);
+    const char *word = setting->words;
+    for (int i = 0; i < index; i++) {
+        word += strcspn(word, "|") + 1;
+    }
+    quote_json(out, (struct bytes){word, strcspn(word, "|")});
+}
+
+static void write_value(struct buffer *out, const struct setting *setting, const void *member)
+{
+    switch (setting->type) {
+    case SETTING_TEXT:
+    case SETTING_WORD:
+        quote_json(out, bytes_of(*(char *const *)member));
+        break;
+    case SETTING_CHOICE:
+        write_word(out, setting, member);
+        break;
+    case SETTING_BOOL:
+        buffer_append_text(out, *(const bool *)member ? "true" : "false");
+        break;
+    case SETTING_INT:
+    case SETTING_BYTES:
+        buffer_printf(out, "%" PRId64, *(const int64_t *)member);
+        break;
+    case SETTING_NUMBER:
+        buffer_printf(out, "%.15g", *(const double *)member);
+        break;
+    }
+}
+
+void config_write_json(const struct config *config, struct buffer *out)
+{
+    for (size_t i = 0; i < config_settings_count; i++) {
+        const struct setting *setting = &config_settings[i];
+        buffer_append_text(out, i == 0 ? "[{\"name\":" : ",\n {\"name\":");
+        quote_json(out, bytes_of(setting->name));
+        buffer_append_text(out, ",\"value\":");
+        write_value(out, setting, (const char *)config + setting->offset);
+        buffer_append_text(out, ",\"default\":");
+        quote_json(out, bytes_of(setting->fallback));
+        buffer_append_text(out, ",\"help\":");
+        quote_json(out, bytes_of(setting->help));
+        buffer_append_char(out, '}');
+    }
+    buffer_append_text(out, "]\n");
 }

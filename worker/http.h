@@ -3,9 +3,9 @@
  *     /metrics  Prometheus text          /healthz  200 while the loop turns
  *     /readyz   200, or 503 with why     /         a status page
  *
- * The server is libmicrohttpd without threads, driven by the loop through its epoll descriptor. What
- * comes in is untrusted: connections, and bytes and time of each, are bounded; each has one request,
- * and nothing but GET and HEAD is answered. Thread: loop.
+ * The server is libmicrohttpd without threads, driven by the loop through its epoll descriptor.
+ * What comes in is untrusted: connections, and the bytes and time of each, are bounded; each has one
+ * request, and nothing but GET and HEAD is answered. Thread: loop.
  */
 #ifndef WORKER_HTTP_H
 #define WORKER_HTTP_H

@@ -442,6 +442,37 @@ static void test_knows_the_endpoints_by_their_exact_urls(void **state)
     assert_int_equal(openai_endpoint_of((struct bytes){0}), ENDPOINT_NONE);
 }
 
+/* Batch files of others, as they are. */
+static void test_takes_real_batch_files(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char *const paths[] = {DATA_DIR "/openai/batch/batch_input.jsonl",
+                                        DATA_DIR "/openai/batch/demo_batch_10.jsonl",
+                                        DATA_DIR "/openai/batch/synthetic_100.jsonl"};
+    int lines = 0;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        if (access(paths[i], R_OK) != 0) {
+            print_message("skipped: %s is absent\n", paths[i]);
+            skip();
+        }
+        FILE *file = fopen(paths[i], "rb");
+        assert_non_null(file);
+        json_t *line;
+        while ((line = json_loadf(file, JSON_DISABLE_EOF_CHECK, NULL)) != NULL) {
+            char *body = json_dumps(json_object_get(line, "body"), 0);
+            assert_non_null(body);
+            if (!parse(fixture, ENDPOINT_CHAT, body)) {
+                fail_msg("%s: %s", body, fixture->error.message);
+            }
+            free(body);
+            json_decref(line);
+            lines++;
+        }
+        assert_int_equal(fclose(file), 0);
+    }
+    assert_true(lines > 100);
+}
+
 /* Every member that OpenAI's description gives a request is known to the table. */
 static void test_knows_every_parameter_of_the_openai_description(void **state)
 {
@@ -504,6 +535,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_depth_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_knows_the_endpoints_by_their_exact_urls, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_takes_real_batch_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_knows_every_parameter_of_the_openai_description, setup,
                                         teardown),
     };

@@ -12,10 +12,14 @@ static void test_settings_prints_pages_and_takes_no_arguments(void **state)
     (void)state;
     char name[] = "settings";
     char metrics[] = "--metrics";
+    char json[] = "--json";
     char wrong[] = "more";
+    char set[] = "--set=http.port=x";
     assert_int_equal(command_settings(1, (char *[]){name, NULL}), EXIT_CODE_OK);
     assert_int_equal(command_settings(2, (char *[]){name, metrics, NULL}), EXIT_CODE_OK);
+    assert_int_equal(command_settings(2, (char *[]){name, json, NULL}), EXIT_CODE_OK);
     assert_int_equal(command_settings(2, (char *[]){name, wrong, NULL}), EXIT_CODE_USAGE);
+    assert_int_equal(command_settings(2, (char *[]){name, set, NULL}), EXIT_CODE_USAGE);
 }
 
 static void test_settings_fails_when_it_cannot_write(void **state)

@@ -1,6 +1,7 @@
 /* config: sources in their order; every mistake is told with its place and what is right. */
 #include "worker/config.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -295,6 +296,35 @@ static void test_sizes_are_bounded(void **state)
     }
 }
 
+static void test_writes_the_values_in_effect_as_json(void **state)
+{
+    (void)state;
+    assert_true(open_with("output.format: confluent\nlog.level: warn\n", "worker.id=a\"b"));
+    struct buffer page;
+    buffer_init(&page, 1 << 20);
+    config_write_json(config, &page);
+    json_t *root = json_loadb(page.data, page.size, 0, NULL);
+    assert_non_null(root);
+    static const struct {
+        const char *name, *value;
+    } rows[] = {
+        {"output.format", "\"confluent\""},
+        {"log.level", "\"warn\""},
+        {"worker.id", "\"a\\\"b\""},
+        {"http.port", "9464"},
+        {"intake.bytes.max", "268435456"},
+        {"engine.enable_prefix_caching", "true"},
+        {"engine.gpu_memory_utilization", "0.9"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char part[128];
+        snprintf(part, sizeof part, "{\"name\":\"%s\",\"value\":%s,", rows[i].name, rows[i].value);
+        assert_non_null(strstr(page.data, part));
+    }
+    json_decref(root);
+    buffer_close(&page);
+}
+
 static void test_the_file_in_deploy_is_valid(void **state)
 {
     (void)state;
@@ -337,6 +367,7 @@ int main(void)
         TEST(test_tells_every_mistake_with_its_place),
         TEST(test_a_missing_file_is_one_line),
         TEST(test_sizes_are_bounded),
+        TEST(test_writes_the_values_in_effect_as_json),
         TEST(test_the_file_in_deploy_is_valid),
         TEST(test_the_page_in_deploy_is_what_the_table_gives),
     };
