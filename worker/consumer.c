@@ -1,0 +1,436 @@
+/* consumer, first half: its life, and the flow of records from librdkafka's queue to the end. */
+#include "worker/consumer.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "schemas/base/check.h"
+#include "worker/consumer_internal.h"
+#include "worker/kafka_client.h"
+#include "worker/log.h"
+
+enum {
+    RECORDS_PER_WAKE = 500,
+    TICK_MS = 100,
+    COMMIT_RETRY_MS = 500, // of the last commit, in a group that rebalances
+    // The queue is left alone for so long before partitions are paused: in a busy pipeline room comes
+    // back sooner, and pausing would fetch again what was prefetched.
+    FULL_BEFORE_PAUSE_MS = 200,
+};
+
+static size_t quota_of(const struct consumer *consumer)
+{
+    // Several partitions together may fill the worker, one alone may not, so that a flooded one leaves
+    // room for the others.
+    size_t quota = (size_t)consumer->config->intake_records_max;
+    if (consumer->partitions_count > 1) {
+        quota = quota * 2 / (consumer->partitions_count + 1);
+    }
+    return quota > 0 ? quota : 1;
+}
+
+static bool is_blocked(const struct consumer *consumer, const struct partition *partition,
+                       int64_t offset)
+{
+    return offsets_unfinished(partition->offsets) >= quota_of(consumer) ||
+           !offsets_has_room(partition->offsets, offset);
+}
+
+/* Whether a paused partition has so much room that it is worth to fetch again. */
+static bool may_resume(const struct consumer *consumer, const struct partition *partition)
+{
+    int64_t ahead = offsets_next(partition->offsets) + PARTITION_WINDOW / 2;
+    return partition->held_count == 0 &&
+           offsets_unfinished(partition->offsets) <= quota_of(consumer) * 3 / 4 &&
+           offsets_has_room(partition->offsets, ahead);
+}
+
+static void change_pause(struct consumer *consumer, bool pause,
+                         bool (*matches)(const struct consumer *, const struct partition *))
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)consumer->partitions_count);
+    for (struct partition *partition = consumer->partitions; partition != NULL;
+         partition = partition->next) {
+        if (partition->is_paused != pause && (matches == NULL || matches(consumer, partition))) {
+            partition->is_paused = pause;
+            rd_kafka_topic_partition_list_add(list, partition->topic, partition->number);
+        }
+    }
+    if (list->cnt > 0) {
+        rd_kafka_resp_err_t code = pause ? rd_kafka_pause_partitions(consumer->client, list)
+                                         : rd_kafka_resume_partitions(consumer->client, list);
+        log_event(code == RD_KAFKA_RESP_ERR_NO_ERROR ? LOG_DEBUG : LOG_WARN,
+                  pause ? "partitions_paused" : "partitions_resumed", "count=%d code=%s", list->cnt,
+                  rd_kafka_err2name(code));
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static bool is_holding(const struct consumer *consumer, const struct partition *partition)
+{
+    (void)consumer;
+    return partition->held_count > 0;
+}
+
+static void become_full(struct consumer *consumer)
+{
+    if (!consumer->is_full) {
+        consumer->is_full = true;
+        consumer->full_since_ms = uv_now(consumer->loop);
+    }
+}
+
+static enum intake_result offer(struct consumer *consumer, struct partition *partition,
+                                const rd_kafka_message_t *message)
+{
+    if (is_blocked(consumer, partition, message->offset)) {
+        return INTAKE_LATER;
+    }
+    if (message->offset < offsets_next(partition->offsets)) {
+        return INTAKE_TAKEN; // it came twice
+    }
+    enum intake_result result = consumer->end.on_record(consumer->end.context, partition, message);
+    if (result == INTAKE_TAKEN) {
+        CHECK(offsets_deliver(partition->offsets, message->offset));
+    }
+    return result;
+}
+
+static void hold(struct consumer *consumer, struct partition *partition,
+                 rd_kafka_message_t *message)
+{
+    if (partition_hold(partition, message)) {
+        return;
+    }
+    rd_kafka_message_destroy(message);
+    struct error error = {0};
+    (void)error_set(&error, ERROR_FATAL, NULL, NULL,
+                    "topic %s partition %d delivers although it is paused", partition->topic,
+                    (int)partition->number);
+    consumer->end.on_failure(consumer->end.context, &error);
+}
+
+static void pass_end(struct partition *partition)
+{
+    if (partition->held_count == 0 && partition->end_position >= 0) {
+        offsets_advance(partition->offsets, partition->end_position);
+        partition->is_dirty = true;
+    }
+}
+
+static void on_record(struct consumer *consumer, rd_kafka_message_t *message)
+{
+    struct partition *partition =
+        consumer_find(consumer, rd_kafka_topic_name(message->rkt), message->partition);
+    if (partition == NULL || consumer->is_draining) {
+        rd_kafka_message_destroy(message); // not committed, so it comes again
+        return;
+    }
+    enum intake_result result = INTAKE_LATER;
+    if (partition->held_count == 0) {
+        result = offer(consumer, partition, message);
+    }
+    if (result == INTAKE_TAKEN) {
+        rd_kafka_message_destroy(message);
+        return;
+    }
+    hold(consumer, partition, message);
+    if (result == INTAKE_FULL) {
+        become_full(consumer);
+    } else {
+        change_pause(consumer, true, is_holding);
+    }
+}
+
+static void on_event(struct consumer *consumer, const rd_kafka_message_t *message)
+{
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        struct partition *partition =
+            consumer_find(consumer, rd_kafka_topic_name(message->rkt), message->partition);
+        if (partition != NULL && !consumer->is_draining) {
+            partition->end_position = message->offset;
+            pass_end(partition);
+        }
+        return;
+    }
+    const char *text = rd_kafka_message_errstr(message);
+    bool is_final = message->err == RD_KAFKA_RESP_ERR__FATAL ||
+                    message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+                    message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+                    message->err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    if (is_final) {
+        struct error error = {0};
+        (void)error_set(&error, ERROR_FATAL, NULL, NULL, "consumer: %s", text);
+        consumer->end.on_failure(consumer->end.context, &error);
+        return;
+    }
+    log_event(LOG_WARN, "consumer_error", "code=%s reason=%s", rd_kafka_err2name(message->err),
+              text);
+}
+
+static void on_more(uv_idle_t *handle);
+
+/* Takes at most RECORDS_PER_WAKE; the idle handle brings the loop back here for more. */
+static void poll_queue(struct consumer *consumer)
+{
+    bool is_empty = false;
+    for (int i = 0; i < RECORDS_PER_WAKE && !is_empty && !consumer->is_full; i++) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->client, 0);
+        if (message == NULL) {
+            is_empty = true;
+        } else if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            on_record(consumer, message);
+        } else {
+            on_event(consumer, message);
+            rd_kafka_message_destroy(message);
+        }
+    }
+    if (is_empty || consumer->is_full) {
+        CHECK(uv_idle_stop(&consumer->more) == 0);
+    } else {
+        CHECK(uv_idle_start(&consumer->more, on_more) == 0);
+    }
+}
+
+/* Offers what is held again. False when the end is full. */
+static bool retry_partition(struct consumer *consumer, struct partition *partition)
+{
+    while (partition->held_count > 0) {
+        enum intake_result result = offer(consumer, partition, partition->held[0]);
+        if (result != INTAKE_TAKEN) {
+            return result == INTAKE_LATER;
+        }
+        rd_kafka_message_destroy(partition_unhold(partition));
+    }
+    pass_end(partition);
+    return true;
+}
+
+static void retry_held(struct consumer *consumer)
+{
+    consumer->wants_retry = false;
+    if (consumer->is_draining) {
+        return;
+    }
+    bool has_room = true;
+    for (struct partition *partition = consumer->partitions; partition != NULL && has_room;
+         partition = partition->next) {
+        has_room = partition->held_count == 0 || retry_partition(consumer, partition);
+    }
+    if (!has_room) {
+        return;
+    }
+    consumer->is_full = false;
+    if (consumer->end.has_ample_room(consumer->end.context)) {
+        change_pause(consumer, false, may_resume);
+    }
+}
+
+static void turn(struct consumer *consumer)
+{
+    if (consumer->wants_retry) {
+        retry_held(consumer);
+    }
+    poll_queue(consumer);
+    consumer_commit_some(consumer);
+}
+
+static void on_wake(uv_poll_t *handle, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct consumer *consumer = handle->data;
+    char bytes[256];
+    while (read(consumer->wake_fds[0], bytes, sizeof bytes) == (ssize_t)sizeof bytes) {
+    }
+    turn(consumer);
+}
+
+static void on_more(uv_idle_t *handle)
+{
+    turn(handle->data);
+}
+
+static void on_tick(uv_timer_t *handle)
+{
+    struct consumer *consumer = handle->data;
+    if (consumer->is_full &&
+        uv_now(consumer->loop) - consumer->full_since_ms >= FULL_BEFORE_PAUSE_MS) {
+        change_pause(consumer, true, NULL);
+        consumer->is_full = false;
+    }
+    consumer->wants_retry = true;
+    turn(consumer);
+}
+
+void consumer_resume(struct consumer *consumer)
+{
+    consumer->wants_retry = true;
+    CHECK(uv_idle_start(&consumer->more, on_more) == 0);
+}
+
+void consumer_drain(struct consumer *consumer)
+{
+    consumer->is_draining = true;
+    consumer->is_full = false;
+    for (struct partition *partition = consumer->partitions; partition != NULL;
+         partition = partition->next) {
+        partition_drop_held(partition);
+    }
+    change_pause(consumer, true, NULL);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct consumer *consumer = handle->data;
+    if (--consumer->handles_open == 0) {
+        (void)close(consumer->wake_fds[0]);
+        (void)close(consumer->wake_fds[1]);
+        free(consumer);
+    }
+}
+
+static void open_handles(struct consumer *consumer)
+{
+    CHECK(uv_poll_init(consumer->loop, &consumer->wake, consumer->wake_fds[0]) == 0);
+    CHECK(uv_idle_init(consumer->loop, &consumer->more) == 0);
+    CHECK(uv_timer_init(consumer->loop, &consumer->tick) == 0);
+    consumer->wake.data = consumer;
+    consumer->more.data = consumer;
+    consumer->tick.data = consumer;
+    consumer->handles_open = 3;
+    CHECK(uv_poll_start(&consumer->wake, UV_READABLE, on_wake) == 0);
+    CHECK(uv_timer_start(&consumer->tick, on_tick, TICK_MS, TICK_MS) == 0);
+}
+
+static void on_error(rd_kafka_t *client, int code, const char *reason, void *context)
+{
+    (void)client;
+    (void)context;
+    log_event(LOG_WARN, "consumer_error", "code=%s reason=%s",
+              rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
+}
+
+static bool open_client(struct consumer *consumer, struct error *error)
+{
+    rd_kafka_conf_t *conf;
+    if (!kafka_client_conf(consumer->config, KAFKA_GROUP, &conf, error)) {
+        return false;
+    }
+    rd_kafka_conf_set_opaque(conf, consumer);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    consumer_group_configure(conf);
+    return kafka_client_open(KAFKA_GROUP, conf, &consumer->client, error);
+}
+
+bool consumer_open(uv_loop_t *loop, const struct config *config, const struct consumer_end *end,
+                   struct consumer **consumer_out, struct error *error)
+{
+    struct consumer *consumer = calloc(1, sizeof *consumer);
+    if (consumer == NULL) {
+        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the consumer");
+    }
+    consumer->loop = loop;
+    consumer->config = config;
+    consumer->end = *end;
+    if (uv_pipe(consumer->wake_fds, UV_NONBLOCK_PIPE, UV_NONBLOCK_PIPE) != 0) {
+        free(consumer);
+        return error_set(error, ERROR_FATAL, NULL, NULL, "cannot open a pipe for the consumer");
+    }
+    if (!open_client(consumer, error)) {
+        (void)close(consumer->wake_fds[0]);
+        (void)close(consumer->wake_fds[1]);
+        free(consumer);
+        return false;
+    }
+    open_handles(consumer);
+    consumer->queue = rd_kafka_queue_get_consumer(consumer->client);
+    rd_kafka_queue_io_event_enable(consumer->queue, consumer->wake_fds[1], "1", 1);
+    *consumer_out = consumer;
+    return true;
+}
+
+bool consumer_start(struct consumer *consumer, const char *topic, struct error *error)
+{
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(topics, topic, RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(consumer->client, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot subscribe to %s: %s", topic,
+                         rd_kafka_err2str(code));
+    }
+    return true;
+}
+
+/* Serves the group while the end takes no more records. */
+static void serve_group(struct consumer *consumer, int timeout_ms)
+{
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->client, timeout_ms);
+    if (message != NULL) {
+        rd_kafka_message_destroy(message);
+    }
+}
+
+/* A group in the middle of a rebalance takes no commits: goes on until it does. */
+static void commit_last(struct consumer *consumer, int timeout_ms)
+{
+    uint64_t until_ns = uv_hrtime() + (uint64_t)timeout_ms * 1000000;
+    while (!consumer_commit_now(consumer, timeout_ms) && uv_hrtime() < until_ns) {
+        serve_group(consumer, COMMIT_RETRY_MS);
+    }
+}
+
+static void leave_group(struct consumer *consumer, int timeout_ms)
+{
+    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(consumer->client, consumer->queue);
+    if (error != NULL) {
+        log_event(LOG_WARN, "group_not_left", "reason=%s", rd_kafka_error_string(error));
+        rd_kafka_error_destroy(error);
+        return;
+    }
+    for (int waited_ms = 0; !rd_kafka_consumer_closed(consumer->client) && waited_ms < timeout_ms;
+         waited_ms += TICK_MS) {
+        serve_group(consumer, TICK_MS);
+    }
+}
+
+bool consumer_close(struct consumer *consumer, int timeout_ms)
+{
+    if (consumer == NULL) {
+        return true;
+    }
+    consumer_drain(consumer);
+    commit_last(consumer, timeout_ms);
+    leave_group(consumer, timeout_ms);
+    rd_kafka_queue_io_event_enable(consumer->queue, -1, NULL, 0);
+    rd_kafka_queue_destroy(consumer->queue);
+    while (consumer->partitions != NULL) { // left over when the group did not answer
+        struct partition *partition = consumer->partitions;
+        consumer->partitions = partition->next;
+        partition->is_assigned = false;
+        partition_drop_held(partition);
+        partition_release(partition);
+    }
+    bool is_destroyed = kafka_client_destroy(consumer->client, timeout_ms);
+    uv_close((uv_handle_t *)&consumer->wake, on_handle_closed);
+    uv_close((uv_handle_t *)&consumer->more, on_handle_closed);
+    uv_close((uv_handle_t *)&consumer->tick, on_handle_closed);
+    return is_destroyed;
+}
+
+rd_kafka_t *consumer_client(const struct consumer *consumer)
+{
+    return consumer->client;
+}
+
+bool consumer_is_assigned(const struct consumer *consumer)
+{
+    return consumer->is_assigned;
+}
+
+size_t consumer_partitions(const struct consumer *consumer)
+{
+    return consumer->partitions_count;
+}

@@ -1,0 +1,45 @@
+/* consumer: what its two files share. consumer.c has its life and the flow of records, consumer_group.c
+ * assignments and commits. */
+#ifndef WORKER_CONSUMER_INTERNAL_H
+#define WORKER_CONSUMER_INTERNAL_H
+
+#include "worker/consumer.h"
+
+struct consumer {
+    uv_loop_t *loop;
+    const struct config *config; // borrowed
+    struct consumer_end end;
+    rd_kafka_t *client;
+    rd_kafka_queue_t *queue;
+
+    int wake_fds[2]; // pipe: librdkafka writes, the loop reads
+    uv_poll_t wake;
+    uv_idle_t more; // active while the queue may hold more than one wake takes
+    uv_timer_t tick;
+    int handles_open;
+
+    struct partition *partitions; // assigned ones
+    size_t partitions_count;
+    uint32_t epoch; // of the latest assignment
+    bool is_assigned;
+
+    bool is_full; // the queue is left alone
+    uint64_t full_since_ms;
+    bool wants_retry; // of what is held
+    bool is_draining;
+
+    bool is_commit_pending; // an asynchronous commit has not reported yet
+    uint64_t commit_at_ms;  // not before
+    size_t finished_count;  // since the last commit
+};
+
+struct partition *consumer_find(const struct consumer *consumer, const char *topic, int32_t number);
+
+/* Registers the callbacks of the group. */
+void consumer_group_configure(rd_kafka_conf_t *conf);
+/* Commits what is finished if it is time to; never waits. */
+void consumer_commit_some(struct consumer *consumer);
+/* Commits what is finished and waits for the broker, at most timeout_ms. False when something is left. */
+bool consumer_commit_now(struct consumer *consumer, int timeout_ms);
+
+#endif

@@ -1,0 +1,138 @@
+/* intake: copies the message into the job's arena, decodes it, and judges what failed. */
+#include "worker/intake.h"
+
+#include <string.h>
+
+#include "schemas/base/check.h"
+#include "worker/failure.h"
+
+enum { HEADERS_MAX = 256 };
+
+static void become_dead_letter(struct job *job, const struct error *error)
+{
+    job->error = *error;
+    job->outcome = OUTCOME_DEAD_LETTER;
+}
+
+static size_t count_headers(const rd_kafka_headers_t *headers)
+{
+    size_t count = rd_kafka_header_cnt(headers);
+    return count < HEADERS_MAX ? count : HEADERS_MAX;
+}
+
+/* Everything that is copied. */
+static size_t message_bytes(const rd_kafka_message_t *message)
+{
+    size_t total = message->len + message->key_len;
+    rd_kafka_headers_t *headers;
+    if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return total;
+    }
+    size_t count = count_headers(headers);
+    for (size_t i = 0; i < count; i++) {
+        const char *name;
+        const void *value;
+        size_t size;
+        CHECK(rd_kafka_header_get_all(headers, i, &name, &value, &size) ==
+              RD_KAFKA_RESP_ERR_NO_ERROR);
+        total += sizeof(struct header) + strlen(name) + size;
+    }
+    return total;
+}
+
+static bool copy_headers(struct job *job, const rd_kafka_message_t *message)
+{
+    rd_kafka_headers_t *headers;
+    if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return true;
+    }
+    size_t count = count_headers(headers);
+    job->headers = arena_alloc_array(job->arena, count, sizeof job->headers[0]);
+    for (size_t i = 0; i < count && job->headers != NULL; i++) {
+        const char *name;
+        const void *value;
+        size_t size;
+        CHECK(rd_kafka_header_get_all(headers, i, &name, &value, &size) ==
+              RD_KAFKA_RESP_ERR_NO_ERROR);
+        struct header *header = &job->headers[job->headers_count];
+        header->name = arena_copy(job->arena, bytes_of(name));
+        header->value = arena_copy(job->arena, (struct bytes){value, size});
+        if (header->name.data == NULL || (value != NULL && header->value.data == NULL)) {
+            return false;
+        }
+        job->headers_count++;
+    }
+    return job->headers != NULL;
+}
+
+static bool copy_record(struct job *job, const rd_kafka_message_t *message)
+{
+    struct bytes key = {message->key, message->key_len};
+    struct bytes value = {message->payload, message->len};
+    job->source.topic = arena_copy(job->arena, bytes_of(rd_kafka_topic_name(message->rkt)));
+    job->source.partition = message->partition;
+    job->source.offset = message->offset;
+    job->timestamp_ms = rd_kafka_message_timestamp(message, NULL);
+    job->key = arena_copy(job->arena, key);
+    job->value = arena_copy(job->arena, value);
+    return job->source.topic.data != NULL && (key.data == NULL || job->key.data != NULL) &&
+           (value.data == NULL || job->value.data != NULL) && copy_headers(job, message);
+}
+
+static void decode(const struct intake *intake, struct job *job)
+{
+    struct error error = {0};
+    size_t bytes_max = (size_t)intake->config->record_bytes_max;
+    if (job->value.size > bytes_max) {
+        (void)error_set(&error, ERROR_UNDECODABLE, "record_too_large", NULL,
+                        "the record has %zu bytes, at most %zu are allowed (record.bytes.max)",
+                        job->value.size, bytes_max);
+        become_dead_letter(job, &error);
+        return;
+    }
+    switch (record_decode_request(intake->codec, job->value, job->arena, &job->request, &error)) {
+    case DECODED:
+        return;
+    case DECODED_INVALID:
+        failure_answer(job, &error);
+        return;
+    case NEEDS_SCHEMA: // nobody to ask, or the registry does not know the id
+    case UNDECODABLE:
+        become_dead_letter(job, &error);
+        return;
+    }
+}
+
+/* Whether the record's schema is still on its way. */
+static bool awaits_schema(const struct intake *intake, struct bytes value)
+{
+    uint32_t id;
+    return intake->registry != NULL && record_schema_id(value, &id) &&
+           registry_resolve(intake->registry, id) == REGISTRY_PENDING;
+}
+
+enum intake_result intake_take(const struct intake *intake, const rd_kafka_message_t *message,
+                               struct job **job_out)
+{
+    struct bytes value = {message->payload, message->len};
+    size_t bytes_max = (size_t)intake->config->record_bytes_max;
+    size_t bytes = message_bytes(message);
+    // What is too large is not decoded, so it needs no more credit than the largest that is.
+    if (!session_has_room(intake->session, bytes < bytes_max ? bytes : bytes_max)) {
+        return INTAKE_FULL;
+    }
+    if (awaits_schema(intake, value)) {
+        return INTAKE_LATER;
+    }
+    struct job *job = session_job(intake->session, bytes);
+    if (job == NULL) {
+        return INTAKE_FULL; // out of memory: what is inside gives some back
+    }
+    if (!copy_record(job, message)) {
+        session_release(intake->session, job);
+        return INTAKE_FULL;
+    }
+    decode(intake, job);
+    *job_out = job;
+    return INTAKE_TAKEN;
+}

@@ -1,0 +1,73 @@
+/* partition: a counted struct. */
+#include "worker/partition.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "schemas/base/check.h"
+
+struct partition *partition_open(const char *topic, int32_t number, uint32_t epoch)
+{
+    struct partition *partition = calloc(1, sizeof *partition);
+    if (partition == NULL) {
+        return NULL;
+    }
+    partition->topic = strdup(topic);
+    partition->offsets = offsets_open(PARTITION_WINDOW);
+    if (partition->topic == NULL || partition->offsets == NULL) {
+        free(partition->topic);
+        offsets_close(partition->offsets);
+        free(partition);
+        return NULL;
+    }
+    offsets_assign(partition->offsets, epoch);
+    partition->number = number;
+    partition->is_assigned = true;
+    partition->committed = -1;
+    partition->end_position = -1;
+    partition->references = 1;
+    return partition;
+}
+
+void partition_reference(struct partition *partition)
+{
+    partition->references++;
+}
+
+void partition_release(struct partition *partition)
+{
+    CHECK(partition->references > 0);
+    if (--partition->references > 0) {
+        return;
+    }
+    partition_drop_held(partition);
+    offsets_close(partition->offsets);
+    free(partition->topic);
+    free(partition);
+}
+
+bool partition_hold(struct partition *partition, rd_kafka_message_t *message)
+{
+    if (partition->held_count == PARTITION_HELD_MAX) {
+        return false;
+    }
+    partition->held[partition->held_count++] = message;
+    return true;
+}
+
+rd_kafka_message_t *partition_unhold(struct partition *partition)
+{
+    CHECK(partition->held_count > 0);
+    rd_kafka_message_t *message = partition->held[0];
+    partition->held_count--;
+    memmove(&partition->held[0], &partition->held[1],
+            partition->held_count * sizeof partition->held[0]);
+    return message;
+}
+
+void partition_drop_held(struct partition *partition)
+{
+    while (partition->held_count > 0) {
+        rd_kafka_message_destroy(partition->held[--partition->held_count]);
+    }
+}

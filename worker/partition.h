@@ -1,0 +1,49 @@
+/* partition: one assignment of one partition to this worker, from assign to the last of its jobs.
+ *
+ * A partition that comes back after it was revoked is a new struct with a new epoch. Jobs hold a
+ * reference, so it outlives its assignment until they are released. Thread: loop.
+ */
+#ifndef WORKER_PARTITION_H
+#define WORKER_PARTITION_H
+
+#include <librdkafka/rdkafka.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "worker/offsets.h"
+
+/* librdkafka delivers nothing of a paused partition, so one message is held; more would come only
+ * between two wakes. */
+enum {
+    PARTITION_HELD_MAX = 64,
+    PARTITION_WINDOW = 1 << 16, // look-ahead in offsets: 8 KiB of bits
+};
+
+struct partition {
+    char *topic;
+    int32_t number;
+    struct offsets *offsets; // its epoch is the assignment's
+    bool is_assigned;
+    bool is_paused;
+    bool is_dirty;        // the position may have moved since the last commit
+    int64_t committed;    // position of the last commit; -1: none of this assignment
+    int64_t end_position; // end of the partition as librdkafka last saw it; -1: unknown
+    rd_kafka_message_t *held[PARTITION_HELD_MAX]; // delivered but not taken, oldest first
+    size_t held_count;
+    size_t references; // jobs, and one while assigned
+    struct partition *next;
+};
+
+/* With one reference. NULL when out of memory. */
+struct partition *partition_open(const char *topic, int32_t number, uint32_t epoch);
+void partition_reference(struct partition *partition);
+/* Closes it with the last reference. */
+void partition_release(struct partition *partition);
+
+/* Keeps a message for later. False when it holds as many as it may. */
+bool partition_hold(struct partition *partition, rd_kafka_message_t *message);
+/* Removes the oldest held message, whose owner the caller becomes. */
+rd_kafka_message_t *partition_unhold(struct partition *partition);
+void partition_drop_held(struct partition *partition);
+
+#endif

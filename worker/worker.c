@@ -1,0 +1,449 @@
+/* worker: joins consumer, intake, session, delivery and committer. */
+#include "worker/worker.h"
+
+#include <inttypes.h>
+#include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "schemas/base/check.h"
+#include "worker/committer.h"
+#include "worker/consumer.h"
+#include "worker/delivery.h"
+#include "worker/intake.h"
+#include "worker/kafka_client.h"
+#include "worker/log.h"
+#include "worker/registry.h"
+
+enum {
+    START_TIMEOUT_MS = 30000,
+    METADATA_TIMEOUT_MS = 5000,
+    CLOSE_TIMEOUT_MS = 5000,
+    TAKEN_MAX = 256,
+    // After the drain: so long may cancelled work and abandoned results take to come back.
+    ABANDON_TIMEOUT_MS = 3000,
+};
+
+enum worker_state { WORKER_STARTING, WORKER_RUNNING, WORKER_DRAINING, WORKER_STOPPED };
+
+struct worker {
+    uv_loop_t *loop;
+    const struct config *config; // borrowed
+    enum worker_state state;
+    struct error failure; // why it stops, if not by request
+
+    struct record_codec *codec;
+    struct registry *registry;
+    struct committer *committer;
+    struct consumer *consumer;
+    struct session *session;
+    struct intake intake;
+    struct delivery_setting setting;
+
+    uv_async_t delivered; // by the committer
+    uv_async_t stop;      // from any thread
+    uv_timer_t deadline;  // of the drain
+    int handles_open;
+    size_t publishing_count; // deliveries that the committer has
+    bool is_abandoning;
+};
+
+static bool every_job(const struct job *job, void *context)
+{
+    (void)job;
+    (void)context;
+    return true;
+}
+
+static void stop_when_empty(struct worker *worker)
+{
+    if (worker->state == WORKER_DRAINING && session_jobs(worker->session) == 0) {
+        worker->state = WORKER_STOPPED;
+        uv_stop(worker->loop);
+    }
+}
+
+/* The job's way ends here. */
+static void end_job(struct worker *worker, struct job *job)
+{
+    struct partition *partition = job->end;
+    session_release(worker->session, job);
+    partition_release(partition);
+}
+
+static void on_deadline(uv_timer_t *handle)
+{
+    struct worker *worker = handle->data;
+    if (worker->is_abandoning) {
+        log_event(LOG_WARN, "stopped_with_work_inside", "jobs=%zu", session_jobs(worker->session));
+        worker->state = WORKER_STOPPED;
+        uv_stop(worker->loop);
+        return;
+    }
+    worker->is_abandoning = true;
+    CHECK(uv_timer_start(&worker->deadline, on_deadline, ABANDON_TIMEOUT_MS, 0) == 0);
+    session_cancel(worker->session, every_job, NULL, false);
+    committer_abandon(worker->committer);
+}
+
+static void drain(struct worker *worker, uint64_t timeout_ms)
+{
+    if (worker->state == WORKER_DRAINING || worker->state == WORKER_STOPPED) {
+        return;
+    }
+    worker->state = WORKER_DRAINING;
+    log_event(LOG_INFO, "draining", "jobs=%zu timeout_ms=%" PRIu64, session_jobs(worker->session),
+              timeout_ms);
+    consumer_drain(worker->consumer);
+    CHECK(uv_timer_start(&worker->deadline, on_deadline, timeout_ms, 0) == 0);
+    session_cancel(worker->session, every_job, NULL, true);
+    stop_when_empty(worker);
+}
+
+static void fail(struct worker *worker, const struct error *error)
+{
+    if (worker->failure.kind == ERROR_NONE) {
+        worker->failure = *error;
+        log_event(LOG_ERROR, "worker_failed", "reason=%s", error->message);
+    }
+    drain(worker, 0);
+}
+
+/* Session. */
+static void on_outcome(void *context, struct job *job)
+{
+    struct worker *worker = context;
+    const struct partition *partition = job->end;
+    // What nobody waits for any more is not published: the partition's next owner does it again.
+    if (job->outcome == OUTCOME_DROPPED || !partition->is_assigned) {
+        end_job(worker, job);
+        stop_when_empty(worker);
+        return;
+    }
+    struct error error = {0};
+    struct delivery *delivery = delivery_open(&worker->setting, job, &error);
+    if (delivery == NULL) {
+        end_job(worker, job);
+        fail(worker, &error);
+        return;
+    }
+    worker->publishing_count++;
+    committer_post(worker->committer, delivery);
+}
+
+static void on_room(void *context)
+{
+    struct worker *worker = context;
+    consumer_resume(worker->consumer);
+}
+
+static void on_fatal(void *context, const struct error *error)
+{
+    fail(context, error);
+}
+
+/* Committer. */
+static void settle(struct worker *worker, struct delivery *delivery)
+{
+    struct job *job = delivery->job;
+    struct error error = {0};
+    if (delivery->state == DELIVERY_TOO_LARGE) {
+        if (delivery_shrink(&worker->setting, delivery, &error)) {
+            committer_post(worker->committer, delivery);
+            return;
+        }
+        fail(worker, &error);
+    } else if (delivery->state == DELIVERY_REFUSED) {
+        (void)error_set(&error, ERROR_FATAL, NULL, NULL, "topic %s does not take results: %s",
+                        delivery->topic, rd_kafka_err2str((rd_kafka_resp_err_t)delivery->code));
+        fail(worker, &error);
+    } else if (delivery->state == DELIVERY_DONE) {
+        consumer_finish(worker->consumer, job->end, job->source.offset);
+    }
+    worker->publishing_count--;
+    delivery_close(delivery);
+    end_job(worker, job);
+}
+
+static void take_delivered(struct worker *worker)
+{
+    struct delivery *taken[TAKEN_MAX];
+    size_t count;
+    do {
+        count = committer_take(worker->committer, taken, TAKEN_MAX);
+        for (size_t i = 0; i < count; i++) {
+            settle(worker, taken[i]);
+        }
+    } while (count == TAKEN_MAX);
+    stop_when_empty(worker);
+}
+
+static void on_delivered(uv_async_t *handle)
+{
+    take_delivered(handle->data);
+}
+
+/* Thread: committer. */
+static void wake_delivered(void *context)
+{
+    struct worker *worker = context;
+    (void)uv_async_send(&worker->delivered);
+}
+
+/* Consumer. */
+static enum intake_result on_record(void *context, struct partition *partition,
+                                    const rd_kafka_message_t *message)
+{
+    struct worker *worker = context;
+    struct job *job;
+    enum intake_result result = intake_take(&worker->intake, message, &job);
+    if (result != INTAKE_TAKEN) {
+        return result;
+    }
+    job->epoch = offsets_epoch(partition->offsets);
+    job->end = partition;
+    partition_reference(partition);
+    if (job->outcome == OUTCOME_NONE) {
+        session_intake(worker->session, job);
+    } else {
+        on_outcome(worker, job);
+    }
+    return INTAKE_TAKEN;
+}
+
+static bool has_ample_room(void *context)
+{
+    struct worker *worker = context;
+    const struct config *config = worker->config;
+    return session_jobs(worker->session) <= (size_t)config->intake_records_max * 3 / 4 &&
+           session_has_room(worker->session, (size_t)config->record_bytes_max);
+}
+
+static bool is_of_partition(const struct job *job, void *context)
+{
+    return job->end == context;
+}
+
+static void on_revoke(void *context, struct partition *partition)
+{
+    struct worker *worker = context;
+    take_delivered(worker);
+    // Its jobs come back as dropped; what is with the committer is published but not committed.
+    session_cancel(worker->session, is_of_partition, partition, false);
+}
+
+/* Registry. */
+static void on_schema(void *context)
+{
+    struct worker *worker = context;
+    consumer_resume(worker->consumer);
+}
+
+/* Start and stop. */
+static void on_stop(uv_async_t *handle)
+{
+    struct worker *worker = handle->data;
+    drain(worker, (uint64_t)worker->config->drain_timeout_ms);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct worker *worker = handle->data;
+    worker->handles_open--;
+}
+
+static void open_handles(struct worker *worker)
+{
+    CHECK(uv_async_init(worker->loop, &worker->delivered, on_delivered) == 0);
+    CHECK(uv_async_init(worker->loop, &worker->stop, on_stop) == 0);
+    CHECK(uv_timer_init(worker->loop, &worker->deadline) == 0);
+    worker->delivered.data = worker;
+    worker->stop.data = worker;
+    worker->deadline.data = worker;
+    worker->handles_open = 3;
+}
+
+static bool check_topic(struct worker *worker, const char *topic, int32_t *count_out,
+                        struct error *error)
+{
+    struct error last = {0};
+    for (int waited_ms = 0; waited_ms < START_TIMEOUT_MS; waited_ms += METADATA_TIMEOUT_MS) {
+        last = (struct error){0};
+        if (kafka_client_partitions(consumer_client(worker->consumer), topic, METADATA_TIMEOUT_MS,
+                                    count_out, &last)) {
+            return true;
+        }
+        if (last.kind != ERROR_BUSY) {
+            break;
+        }
+        log_event(LOG_WARN, "broker_not_reached", "reason=%s", last.message);
+    }
+    *error = last;
+    error->kind = ERROR_FATAL;
+    return false;
+}
+
+static bool check_topics(struct worker *worker, struct error *error)
+{
+    const struct config_topics *topics = &worker->config->topics;
+    struct delivery_setting *setting = &worker->setting;
+    if (!check_topic(worker, topics->responses, &setting->responses_count, error) ||
+        !check_topic(worker, topics->dead_letters, &setting->dead_letters_count, error)) {
+        return false;
+    }
+    struct error missing = {0};
+    if (!kafka_client_partitions(consumer_client(worker->consumer), topics->requests,
+                                 METADATA_TIMEOUT_MS, &setting->requests_count, &missing)) {
+        setting->requests_count = 0;
+        log_event(LOG_WARN, "request_topic_missing", "topic=%s reason=%s", topics->requests,
+                  missing.message);
+    }
+    return true;
+}
+
+static bool register_schema(struct worker *worker, struct error *error)
+{
+    const struct config *config = worker->config;
+    if (config->output_format != FORMAT_CONFLUENT) {
+        return true;
+    }
+    if (config->registry_url[0] == '\0') {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "output.format is confluent, but registry.url is not set");
+    }
+    char subject[300];
+    (void)snprintf(subject, sizeof subject, "%s-value", config->topics.responses);
+    return registry_register(config->registry_url, subject, record_schema(RECORD_RESPONSE),
+                             &worker->setting.schema_id, error);
+}
+
+static bool open_codec(struct worker *worker, struct error *error)
+{
+    const struct config *config = worker->config;
+    struct record_codec_options options = {.body_bytes_max = (size_t)config->record_bytes_max};
+    worker->codec = record_codec_open(&options, error);
+    if (worker->codec == NULL) {
+        return false;
+    }
+    struct registry_end end = {on_schema, worker};
+    return config->registry_url[0] == '\0' ||
+           registry_open(worker->loop, config->registry_url, worker->codec, end, &worker->registry,
+                         error);
+}
+
+static bool open_kafka(struct worker *worker, struct error *error)
+{
+    const struct config *config = worker->config;
+    struct committer_wake wake = {wake_delivered, worker};
+    struct consumer_end end = {on_record, has_ample_room, on_revoke, on_fatal, worker};
+    // Every job takes a credit, so no more than this can be inside; one more for the last intake.
+    size_t inside_max = (size_t)config->intake_records_max + 1;
+    return committer_open(config, inside_max, wake, &worker->committer, error) &&
+           consumer_open(worker->loop, config, &end, &worker->consumer, error) &&
+           check_topics(worker, error) && register_schema(worker, error);
+}
+
+static bool start(struct worker *worker, struct error *error)
+{
+    struct session_end end = {on_outcome, on_room, on_fatal, worker};
+    if (!open_codec(worker, error) || !open_kafka(worker, error) ||
+        !session_open(worker->loop, worker->config, &end, &worker->session, error)) {
+        return false;
+    }
+    worker->setting.config = worker->config;
+    worker->setting.codec = worker->codec;
+    worker->setting.group = kafka_client_group(worker->config);
+    worker->intake =
+        (struct intake){worker->config, worker->session, worker->codec, worker->registry};
+    return consumer_start(worker->consumer, worker->config->topics.requests, error);
+}
+
+bool worker_open(uv_loop_t *loop, const struct config *config, struct worker **worker_out,
+                 struct error *error)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL) {
+        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the worker");
+    }
+    worker->loop = loop;
+    worker->config = config;
+    open_handles(worker);
+    if (!start(worker, error)) {
+        (void)worker_close(worker);
+        return false;
+    }
+    worker->state = WORKER_RUNNING;
+    *worker_out = worker;
+    return true;
+}
+
+bool worker_run(struct worker *worker, struct error *error)
+{
+    if (worker->state != WORKER_STOPPED) {
+        (void)uv_run(worker->loop, UV_RUN_DEFAULT);
+    }
+    CHECK(worker->state == WORKER_STOPPED);
+    if (worker->failure.kind != ERROR_NONE) {
+        *error = worker->failure;
+        return false;
+    }
+    return true;
+}
+
+/* Gets back what the committer still has, acknowledged or not. */
+static void abandon_published(struct worker *worker)
+{
+    if (worker->publishing_count > 0) {
+        committer_abandon(worker->committer);
+    }
+    for (int waited_ms = 0; worker->publishing_count > 0 && waited_ms < ABANDON_TIMEOUT_MS;
+         waited_ms += 10) {
+        uv_sleep(10);
+        take_delivered(worker);
+    }
+}
+
+bool worker_close(struct worker *worker)
+{
+    if (worker == NULL) {
+        return true;
+    }
+    worker->state = WORKER_STOPPED;
+    abandon_published(worker);
+    // Leaving the group commits what is finished.
+    bool is_closed = consumer_close(worker->consumer, CLOSE_TIMEOUT_MS);
+    worker->consumer = NULL;
+    session_close(worker->session);
+    committer_close(worker->committer);
+    registry_close(worker->registry);
+    uv_close((uv_handle_t *)&worker->delivered, on_handle_closed);
+    uv_close((uv_handle_t *)&worker->stop, on_handle_closed);
+    uv_close((uv_handle_t *)&worker->deadline, on_handle_closed);
+    (void)uv_run(worker->loop, UV_RUN_DEFAULT); // until every handle of every part is closed
+    CHECK(worker->handles_open == 0);
+    record_codec_close(worker->codec);
+    free(worker);
+    return is_closed;
+}
+
+void worker_stop(struct worker *worker)
+{
+    (void)uv_async_send(&worker->stop);
+}
+
+bool worker_is_ready(const struct worker *worker)
+{
+    return worker->state == WORKER_RUNNING && consumer_is_assigned(worker->consumer) &&
+           !committer_is_stuck(worker->committer);
+}
+
+bool worker_is_draining(const struct worker *worker)
+{
+    return worker->state == WORKER_DRAINING;
+}
+
+struct session *worker_session(struct worker *worker)
+{
+    return worker->session;
+}
