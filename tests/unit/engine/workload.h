@@ -37,7 +37,8 @@ struct test_job {
     int submitted_at; // step, -1: not yet
     int scheduled_at; // step, -1: never
     int finished_count;
-    bool was_asked; // to end, by the test
+    bool was_asked;   // to end, by the test
+    bool was_running; // before the present step
 };
 
 struct workload {

@@ -131,13 +131,57 @@ static void note_scheduled(struct world *world)
     }
 }
 
+static bool is_running(const struct test_job *job)
+{
+    return job->submitted_at >= 0 && job->finished_count == 0 && job->state.running != NULL;
+}
+
+/* Marks those that run, and gives the preemptions so far. */
+static int64_t note_running(struct world *world)
+{
+    struct engine_stats stats;
+    for (int i = 0; i < world->workload.jobs_count; i++) {
+        world->workload.jobs[i].was_running = is_running(&world->workload.jobs[i]);
+    }
+    runner_get_stats(world->runner, &stats);
+    return stats.preemptions_total;
+}
+
+/* Those preempted come after all others that ran, and make room for nobody new. */
+static void check_preempted(const struct world *world, int64_t preempted_before)
+{
+    struct engine_stats stats;
+    const struct test_job *preempted = NULL; // the first in the order
+    int64_t preempted_count = 0;
+    runner_get_stats(world->runner, &stats);
+    for (int i = 0; i < world->workload.jobs_count; i++) {
+        const struct test_job *job = &world->workload.jobs[i];
+        if (job->was_running && job->finished_count == 0 && !is_running(job)) {
+            preempted_count++;
+            if (preempted == NULL || sequence_state_precedes(&job->state, &preempted->state)) {
+                preempted = job;
+            }
+        }
+    }
+    assert_int_equal(preempted_count, stats.preemptions_total - preempted_before);
+    for (int i = 0; preempted != NULL && i < world->workload.jobs_count; i++) {
+        const struct test_job *job = &world->workload.jobs[i];
+        if (job->sequence.model == preempted->sequence.model && is_running(job)) {
+            assert_true(job->was_running);
+            assert_true(sequence_state_precedes(&job->state, &preempted->state));
+        }
+    }
+}
+
 void world_step(struct world *world)
 {
+    int64_t preempted_before = note_running(world);
     runner_step(world->runner);
     note_scheduled(world);
     world->steps_count++;
     check_invariants(world);
     check_references(world);
+    check_preempted(world, preempted_before);
 }
 
 /* A bound on the steps that any workload needs: each step computes a row, and no sequence is
