@@ -1,8 +1,10 @@
 /* bench_scheduler: CPU time of the engine's thread per generated token, with a device that computes
- * nothing. What finishes is submitted again, so that as many run and wait at the end as at the start.
+ * nothing. What finishes is submitted again, so that as many run and wait all the time.
  *
  *     bench_scheduler [waiting]...      (1000 and 100000 when none is given)
  */
+#include "pipeline/engine/engine_internal.h"
+
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -10,8 +12,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
-
-#include "pipeline/engine/engine_internal.h"
 
 enum {
     RUNNING = 256,

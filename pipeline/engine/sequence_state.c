@@ -17,7 +17,7 @@ void sequence_state_init(struct sequence_state *state, struct sequence *sequence
     *state = (struct sequence_state){
         .sequence = sequence,
         .rank_ms = (int64_t)sequence->timing.submitted_ms + wait_ms(&sequence->params, unix_ms) +
-                   (int64_t)sequence->params.priority * PATIENCE_MS,
+                   (int64_t)sequence->params.priority * PRIORITY_MS,
         .arrival = arrival,
         .waiting_index = -1,
     };

@@ -18,10 +18,11 @@
 #include "pipeline/engine/token_counts.h"
 
 /* An order without starvation must not let newcomers pass for ever, so both wishes are worth time:
- * a sequence without a deadline is placed as if it were due this long after its submission, and one
- * step of priority puts a sequence back by as much. Nothing submitted later than (1 + difference of
- * priority) times this can overtake. */
-enum { PATIENCE_MS = 3600 * 1000 };
+ * a sequence without a deadline is placed as if it were due PATIENCE_MS after its submission, and
+ * one step of priority puts a sequence back by PRIORITY_MS, which outweighs any deadline of a
+ * sequence submitted up to PATIENCE_MS before. Nothing submitted later than PATIENCE_MS + difference of
+ * priority * PRIORITY_MS can overtake. */
+enum { PATIENCE_MS = 3600 * 1000, PRIORITY_MS = 2 * PATIENCE_MS };
 
 struct running_sequence;
 

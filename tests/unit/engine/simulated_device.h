@@ -2,10 +2,10 @@
  *
  * Its KV cache holds at each position a hash of all tokens up to there, made from the hash at the
  * position before, which it reads through the block table. Its "logits" are the last hash, and its
- * sampling is a function of that hash and the sampling parameters. So a wrong block, a stale prefix,
- * a wrong position, seed or penalty changes what comes out, and simulated_output says what must come
- * out, without an engine. Every step is checked: shapes, budgets, and that no block that is written
- * stands in another sequence's table.
+ * sampling is a function of that hash and the sampling parameters. So a wrong block, a stale
+ * prefix, a wrong position, seed or penalty changes what comes out, and simulated_output says what
+ * must come out, without an engine. Every step is checked: shapes, budgets, and that no block that
+ * is written stands in another sequence's table.
  */
 #ifndef TESTS_UNIT_ENGINE_SIMULATED_DEVICE_H
 #define TESTS_UNIT_ENGINE_SIMULATED_DEVICE_H

@@ -1,4 +1,4 @@
-/* kv_blocks: ownership, order of reuse, the prefix cache and its collisions, against a plain model. */
+/* kv_blocks: ownership, order of reuse, the prefix cache and its collisions. */
 #include "pipeline/engine/kv_blocks.h"
 
 #include <stdlib.h>

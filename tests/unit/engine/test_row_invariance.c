@@ -1,12 +1,13 @@
 /* Row invariance through the engine with real arithmetic: what a sequence gives does not depend on
  * what shares its steps, on chunks, threads, preemption or the prefix cache. */
+#include "pipeline/engine/engine.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "pipeline/engine/engine.h"
 #include "schemas/base/check.h"
 #include "tests/support/cmocka.h"
 #include "tests/unit/engine/workload.h"

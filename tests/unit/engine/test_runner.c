@@ -1,4 +1,4 @@
-/* runner: random workloads give what each sequence gives alone, and faults cost only their culprits. */
+/* runner: random workloads give what each sequence gives alone; faults cost only the culprits. */
 #include "pipeline/engine/runner.h"
 
 #include "tests/support/cmocka.h"

@@ -1,11 +1,11 @@
 /* traces: the scheduler over thousands of real requests, on a simulated device. */
+#include "pipeline/engine/kv_blocks.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
-#include "pipeline/engine/kv_blocks.h"
 #include "pipeline/engine/runner.h"
 #include "tests/support/cmocka.h"
 #include "tests/unit/engine/simulated_device.h"

@@ -1,4 +1,4 @@
-/* world: a runner on simulated devices with a workload, stepped by hand and checked at every step. */
+/* world: a runner on simulated devices with a workload, stepped by hand and always checked. */
 #ifndef TESTS_UNIT_ENGINE_WORLD_H
 #define TESTS_UNIT_ENGINE_WORLD_H
 
