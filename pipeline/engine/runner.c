@@ -80,6 +80,7 @@ static struct step_limits limits_of(const struct runner *runner,
     struct step_limits limits = {options->max_num_batched_tokens, options->max_num_seqs, 0};
     for (int i = 0; i < runner->lanes_count; i++) {
         const struct lane *lane = &runner->lanes[i];
+        CHECK(lane->device.block_tokens > 0);
         int blocks = (lane->tokens_max - 1) / lane->device.block_tokens + 1;
         limits.blocks_max = blocks > limits.blocks_max ? blocks : limits.blocks_max;
     }

@@ -20,8 +20,8 @@
 /* An order without starvation must not let newcomers pass for ever, so both wishes are worth time:
  * a sequence without a deadline is placed as if it were due PATIENCE_MS after its submission, and
  * one step of priority puts a sequence back by PRIORITY_MS, which outweighs any deadline of a
- * sequence submitted up to PATIENCE_MS before. Nothing submitted later than PATIENCE_MS + difference of
- * priority * PRIORITY_MS can overtake. */
+ * sequence submitted up to PATIENCE_MS before. Nothing submitted later than PATIENCE_MS and
+ * PRIORITY_MS times the difference of priority can overtake. */
 enum { PATIENCE_MS = 3600 * 1000, PRIORITY_MS = 2 * PATIENCE_MS };
 
 struct running_sequence;
