@@ -1,7 +1,6 @@
 /* config: the sources in their order, librdkafka's properties, and what spans several settings. */
 #include "worker/config.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -164,12 +163,23 @@ static bool read_file(struct config_builder *builder, const char *path)
     return ok;
 }
 
+/* ASCII only, whatever the locale. */
+static char to_upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+static char to_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
 /* "output.format" -> "MILLRACE_OUTPUT_FORMAT". */
 static void environment_name(const char *key, char *out, size_t size)
 {
     (void)snprintf(out, size, "MILLRACE_%s", key);
     for (char *c = out; *c != '\0'; c++) {
-        *c = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+        *c = *c == '.' ? '_' : to_upper(*c);
     }
 }
 
@@ -193,7 +203,7 @@ static bool read_kafka_variable(struct config_builder *builder, const char *vari
     (void)snprintf(name, sizeof name, "%.*s", (int)(value - variable), variable);
     (void)snprintf(key, sizeof key, "%s", name + sizeof prefix - 1);
     for (char *c = key; *c != '\0'; c++) {
-        *c = *c == '_' ? '.' : (char)tolower((unsigned char)*c);
+        *c = *c == '_' ? '.' : to_lower(*c);
     }
     const struct config_place place = {.source = name};
     return is_service_link(key) || assign_kafka(builder, &place, key, value + 1);

@@ -200,6 +200,7 @@ static enum MHD_Result send_page(struct MHD_Connection *connection, struct page 
 }
 
 /* MHD's access handler: called once after the headers, so that nothing of a body is ever read. */
+// NOLINTNEXTLINE(readability-function-size): the parameters are MHD's.
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
                                   const char *path, const char *method, const char *version,
                                   const char *upload, size_t *upload_size, void **state)
@@ -429,6 +430,7 @@ bool http_open(uv_loop_t *loop, const struct http_options *options, struct http 
         return error_set(error, ERROR_FATAL, NULL, NULL, "no memory for the HTTP server");
     }
     http->options = *options;
+    metrics_set(METRIC_START, 0, (double)clock_unix_ms() / 1000);
     int fd;
     if (!listen_somewhere(http, &fd, error) || !start_daemon(http, fd, error) ||
         !attach(http, loop, error)) {

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -210,24 +211,24 @@ static const char *type_name(enum metric_type type)
     return names[type];
 }
 
-/* What the process itself knows. */
-static void sample_process(void)
+/* Second number of /proc/self/statm, or 0. */
+static double resident_bytes(void)
 {
-    metrics_set(METRIC_BUILD, 0, 1);
+    char text[128] = "";
     FILE *file = fopen("/proc/self/statm", "r");
-    long total_pages;
-    long resident_pages;
-    if (file != NULL) {
-        if (fscanf(file, "%ld %ld", &total_pages, &resident_pages) == 2) {
-            metrics_set(METRIC_RESIDENT, 0, (double)resident_pages * (double)sysconf(_SC_PAGESIZE));
-        }
-        (void)fclose(file);
+    if (file == NULL) {
+        return 0;
     }
+    bool is_read = fgets(text, sizeof text, file) != NULL;
+    (void)fclose(file);
+    const char *second = is_read ? strchr(text, ' ') : NULL;
+    return second == NULL ? 0 : strtod(second, NULL) * (double)sysconf(_SC_PAGESIZE);
 }
 
 void metrics_write(struct buffer *out)
 {
-    sample_process();
+    metrics_set(METRIC_BUILD, 0, 1);
+    metrics_set(METRIC_RESIDENT, 0, resident_bytes());
     for (int metric = 0; metric < METRICS_COUNT; metric++) {
         const struct row *row = &rows[metric];
         buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help, row->name,

@@ -17,7 +17,7 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
     X(METRIC_BUILD, METRIC_GAUGE, "millrace_build_info", "version", MILLRACE_VERSION,              \
       "Always 1; the label says which version runs.")                                              \
     X(METRIC_START, METRIC_GAUGE, "millrace_start_time_seconds", "", "",                           \
-      "Unix time at which the process started.")                                                   \
+      "Unix time at which the worker started.")                                                    \
     X(METRIC_RESIDENT, METRIC_GAUGE, "millrace_resident_memory_bytes", "", "",                     \
       "Memory of the process that is in RAM.")                                                     \
     X(METRIC_READY, METRIC_GAUGE, "millrace_ready", "", "", "1 while /readyz says so.")            \

@@ -171,7 +171,7 @@ static bool read_seed(const struct parameter *parameter, json_t *value, struct p
 static bool read_logprobs_count(const struct parameter *parameter, json_t *value,
                                 struct parse *parse)
 {
-    int count;
+    int count = 0;
     if (!take_int(parameter, value, parse, &count)) {
         return false;
     }
