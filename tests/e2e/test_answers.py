@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 
 from support.jobs import chat, demo_jobs, encode, line, text_of
+from support.ports import wait_until
 from support.records import consume, headers_of, lag, produce
 
 
@@ -172,3 +173,24 @@ def test_a_passed_deadline_is_answered_as_such(kafka, topics, config, run_worker
     outcome = late["error"] or late["response"]["body"]["error"]
     assert outcome["code"] == "deadline_exceeded"
     assert by_id["in time"][1]["response"]["status_code"] == 200
+
+
+def test_metrics_count_what_happened_and_logs_hold_no_text(kafka, topics, config, run_worker):
+    worker = run_worker(config)
+    secret = "zanzibar"
+    requests = [chat("a", f"Note {secret}"), chat("b", secret), chat("c", secret, temperature=9)]
+    produce(kafka.bootstrap, topics.requests, [*map(encode, requests), secret.encode()])
+    by_id = answers(kafka, topics, 3)
+    consume(kafka.bootstrap, topics.dead_letters, 1)
+    wait_until(lambda: worker.metric("millrace_records_inside") == 0, 30, "the last commit")
+    for outcome, count in dict(response=2, error=1, dead_letter=1, dropped=0).items():
+        assert worker.metric("millrace_records_total", outcome=outcome) == count, outcome
+    usage = [by_id[name][1]["response"]["body"]["usage"] for name in ("a", "b")]
+    for metric, field in [
+        ("millrace_prompt_tokens_total", "prompt_tokens"),
+        ("millrace_generation_tokens_total", "completion_tokens"),
+    ]:
+        assert worker.metric(metric, model="scribe") == sum(u[field] for u in usage)
+    assert worker.get("/healthz")[0] == 200
+    assert worker.stop() == 0
+    assert secret not in worker.log_text()

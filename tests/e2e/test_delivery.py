@@ -24,12 +24,19 @@ def wait_for_drain(kafka, topics, timeout_s):
     wait_until(drained, timeout_s, "the end of the backlog")
 
 
+def wait_for_first_answer(worker):
+    def answered():
+        return worker.metric("millrace_generation_tokens_total") > 0
+
+    wait_until(answered, 60, "the first answer")
+
+
 @pytest.mark.smoke
 def test_sigterm_drains_and_commits(kafka, topics, config, run_worker):
     jobs = demo_jobs(40)
     worker = run_worker(config)
     produce(kafka.bootstrap, topics.requests, [encode(job) for job, _ in jobs.values()])
-    wait_until(lambda: worker.metric("millrace_generation_tokens_total") > 0, 60, "the first token")
+    wait_for_first_answer(worker)
     assert worker.stop(60) == 0, worker.log_tail()
     answered, letters = outcomes(kafka, topics)
     assert len(answered) == len(set(answered))
@@ -47,7 +54,7 @@ def test_a_killed_worker_loses_nothing(kafka, topics, config, run_worker):
     jobs = demo_jobs(120)
     worker = run_worker(config)
     produce(kafka.bootstrap, topics.requests, [encode(job) for job, _ in jobs.values()])
-    wait_until(lambda: worker.metric("millrace_generation_tokens_total") > 0, 60, "the first token")
+    wait_for_first_answer(worker)
     worker.kill()
     second = run_worker(config)
     wait_for_drain(kafka, topics, 180)
@@ -61,7 +68,7 @@ def test_a_broker_that_is_away_costs_nothing(kafka, topics, config, run_worker):
     jobs = demo_jobs(60)
     worker = run_worker(config)
     produce(kafka.bootstrap, topics.requests, [encode(job) for job, _ in jobs.values()])
-    wait_until(lambda: worker.metric("millrace_generation_tokens_total") > 0, 60, "the first token")
+    wait_for_first_answer(worker)
     kafka.kill()
     wait_until(lambda: worker.get("/readyz")[0] != 200, 60, "readyz telling that it is away")
     assert worker.get("/healthz")[0] == 200

@@ -65,10 +65,12 @@ class Worker(Server):
     def is_up(self):
         return self.get("/readyz")[0] == 200
 
-    def metric(self, name):
-        """The sum of a metric over its labels."""
+    def metric(self, name, **labels):
+        """The sum of a metric over its series that have these labels."""
         total = 0.0
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
         for line in self.get("/metrics")[1].splitlines():
-            if line.split("{")[0].split(" ")[0] == name:
-                total += float(line.rsplit(" ", 1)[1])
+            series, _, value = line.rpartition(" ")
+            if series.split("{")[0] == name and all(text in series for text in wanted):
+                total += float(value)
         return total
