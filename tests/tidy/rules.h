@@ -11,6 +11,8 @@
 
 #include "tests/tidy/source.h"
 
+enum { RULES_SOURCES_MAX = 2000 };
+
 struct findings {
     size_t count;
     size_t used;
@@ -20,7 +22,7 @@ struct findings {
 /* Each rule that looks at one file. */
 void rules_check_source(const struct source *source, struct findings *findings);
 
-/* The rules that look at the tree: a test for every module. */
+/* The rules that look at the tree of at most RULES_SOURCES_MAX files: own headers, tests. */
 void rules_check_tree(const struct source *sources, size_t count, struct findings *findings);
 
 #endif
