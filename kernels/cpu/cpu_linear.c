@@ -11,7 +11,7 @@
 
 enum {
     ROWS_PER_TASK = 240,     // a multiple of every tile's rows; their inputs stay in L2
-    PARALLEL_COST = 1 << 18, // multiplications that pay for waking a thread
+    PARALLEL_COST = 1 << 20, // multiplications that pay for waking a thread
     TASKS_PER_THREAD = 4,    // so that a thread that was held up leaves its share to others
 };
 

@@ -1,0 +1,303 @@
+/* Matrix products: right in every shape, and every row independent of its batch. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/backend_fixture.h"
+#include "tests/support/cmocka.h"
+
+/* Random inputs and weights for one shape. */
+struct problem {
+    int rows;
+    int outputs;
+    int inputs;
+    float *input;  // [rows, inputs]
+    float *matrix; // [outputs, inputs]
+    float *bias;   // [outputs]
+};
+
+static struct problem problem_open(struct noise *noise, int rows, int outputs, int inputs)
+{
+    struct problem problem = {.rows = rows, .outputs = outputs, .inputs = inputs};
+    size_t input = (size_t)rows * (size_t)inputs;
+    size_t matrix = (size_t)outputs * (size_t)inputs;
+    problem.input = malloc(input * sizeof(float));
+    problem.matrix = malloc(matrix * sizeof(float));
+    problem.bias = malloc((size_t)outputs * sizeof(float));
+    assert_true(problem.input != NULL && problem.matrix != NULL && problem.bias != NULL);
+    noise_fill(noise, problem.input, input);
+    noise_fill(noise, problem.matrix, matrix);
+    noise_fill(noise, problem.bias, (size_t)outputs);
+    return problem;
+}
+
+static void problem_close(struct problem *problem)
+{
+    free(problem->input);
+    free(problem->matrix);
+    free(problem->bias);
+}
+
+/* Runs rows[first, first + rows) of the problem; the caller frees. */
+static float *product(struct backend *backend, const struct weight *weight,
+                      const struct problem *problem, int first, int rows)
+{
+    size_t in_bytes = (size_t)rows * (size_t)problem->inputs * sizeof(float);
+    size_t out_bytes = (size_t)rows * (size_t)problem->outputs * sizeof(float);
+    struct device_buffer *input =
+        fixture_upload(backend, problem->input + (size_t)first * (size_t)problem->inputs, in_bytes);
+    struct device_buffer *output = fixture_buffer(backend, out_bytes);
+    assert_status(backend->ops->linear(backend, weight, input, output, rows));
+    float *result = malloc(out_bytes);
+    assert_non_null(result);
+    fixture_download(backend, result, output, out_bytes);
+    backend->ops->buffer_close(backend, input);
+    backend->ops->buffer_close(backend, output);
+    return result;
+}
+
+static double *expected_product(const struct problem *problem, bool has_bias)
+{
+    double *expected = malloc((size_t)problem->rows * (size_t)problem->outputs * sizeof(double));
+    assert_non_null(expected);
+    for (int r = 0; r < problem->rows; r++) {
+        for (int o = 0; o < problem->outputs; o++) {
+            double sum = has_bias ? (double)problem->bias[o] : 0.0;
+            for (int i = 0; i < problem->inputs; i++) {
+                sum += (double)problem->input[(size_t)r * (size_t)problem->inputs + (size_t)i] *
+                       (double)problem->matrix[(size_t)o * (size_t)problem->inputs + (size_t)i];
+            }
+            expected[(size_t)r * (size_t)problem->outputs + (size_t)o] = sum;
+        }
+    }
+    return expected;
+}
+
+static void check_shape(struct backend *backend, const struct problem *problem, bool has_bias)
+{
+    struct weight *weight =
+        fixture_weight(backend, problem->matrix, has_bias ? problem->bias : NULL, problem->outputs,
+                       problem->inputs);
+    float *actual = product(backend, weight, problem, 0, problem->rows);
+    double *expected = expected_product(problem, has_bias);
+    // Sums of k products of numbers below 1: the error grows with k at worst.
+    double tolerance = 2e-7 * (problem->inputs + 4);
+    assert_close(actual, expected, (size_t)problem->rows * (size_t)problem->outputs, tolerance);
+    free(expected);
+    free(actual);
+    backend->ops->weight_close(backend, weight);
+}
+
+static void check_shapes(struct backend *backend)
+{
+    static const int shapes[][3] = {{1, 1, 1},    {2, 3, 5},     {7, 31, 33},  {12, 32, 64},
+                                    {13, 33, 65}, {25, 100, 17}, {5, 16, 400}, {3, 129, 1000},
+                                    {64, 96, 96}, {250, 70, 40}, {1, 300, 769}};
+    struct noise noise = noise_open(11);
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        struct problem problem = problem_open(&noise, shapes[i][0], shapes[i][1], shapes[i][2]);
+        check_shape(backend, &problem, false);
+        check_shape(backend, &problem, true);
+        problem_close(&problem);
+    }
+}
+
+static void test_products_agree_with_double_precision(void **state)
+{
+    (void)state;
+    each_backend(2, check_shapes);
+}
+
+enum { INVARIANT_ROWS = 70 };
+
+/* Each row alone is the truth; every other way to compute it must give the same bits. */
+static void check_invariance(struct backend *backend, int outputs, int inputs)
+{
+    struct noise noise = noise_open(12);
+    struct problem problem = problem_open(&noise, INVARIANT_ROWS, outputs, inputs);
+    struct weight *weight = fixture_weight(backend, problem.matrix, problem.bias, outputs, inputs);
+    size_t row_bytes = (size_t)outputs * sizeof(float);
+    float *alone = malloc(row_bytes * INVARIANT_ROWS);
+    assert_non_null(alone);
+    for (int r = 0; r < INVARIANT_ROWS; r++) {
+        float *row = product(backend, weight, &problem, r, 1);
+        memcpy((char *)alone + (size_t)r * row_bytes, row, row_bytes);
+        free(row);
+    }
+    for (int rows = 1; rows <= INVARIANT_ROWS; rows++) {
+        int last = INVARIANT_ROWS - rows;
+        int firsts[] = {0, last, noise_below(&noise, last + 1)};
+        for (int i = 0; i < 3; i++) {
+            float *together = product(backend, weight, &problem, firsts[i], rows);
+            int same = memcmp(together, (char *)alone + (size_t)firsts[i] * row_bytes,
+                              row_bytes * (size_t)rows);
+            free(together);
+            if (same != 0) {
+                fail_msg("%d rows from %d of [%d, %d] differ from single rows", rows, firsts[i],
+                         outputs, inputs);
+            }
+        }
+    }
+    free(alone);
+    backend->ops->weight_close(backend, weight);
+    problem_close(&problem);
+}
+
+static void check_all_invariance(struct backend *backend)
+{
+    check_invariance(backend, 67, 37);
+    check_invariance(backend, 96, 64);
+    check_invariance(backend, 40, 801);
+}
+
+static void test_a_row_does_not_depend_on_its_batch(void **state)
+{
+    (void)state;
+    each_backend(2, check_all_invariance);
+}
+
+static void check_threads_agree(enum backend_isa isa, bool without_onednn)
+{
+    struct noise noise = noise_open(13);
+    struct problem problem = problem_open(&noise, 67, 515, 129);
+    float *first = NULL;
+    size_t bytes = 67 * 515 * sizeof(float);
+    for (int threads = 1; threads <= 5; threads++) {
+        struct backend_options options = {
+            .isa = isa, .threads = threads, .without_onednn = without_onednn};
+        struct backend *backend = NULL;
+        struct error error = {0};
+        if (!backend_open(&options, &backend, &error)) {
+            break;
+        }
+        struct weight *weight = fixture_weight(backend, problem.matrix, NULL, 515, 129);
+        float *result = product(backend, weight, &problem, 0, 67);
+        if (first == NULL) {
+            first = result;
+        } else {
+            assert_memory_equal(result, first, bytes);
+            free(result);
+        }
+        backend->ops->weight_close(backend, weight);
+        backend_close(backend);
+    }
+    free(first);
+    problem_close(&problem);
+}
+
+static void test_a_row_does_not_depend_on_the_number_of_threads(void **state)
+{
+    (void)state;
+    for (enum backend_isa isa = ISA_AVX512; isa <= ISA_PORTABLE; isa++) {
+        check_threads_agree(isa, false);
+        check_threads_agree(isa, true);
+    }
+}
+
+/* q, k and v of different dtypes in one weight, only one of them with a bias. */
+static void check_parts(struct backend *backend)
+{
+    enum { INPUTS = 48 };
+    struct noise noise = noise_open(14);
+    struct problem problem = problem_open(&noise, 9, 7 + 33 + 20, INPUTS);
+    uint16_t halves[33 * INPUTS];
+    for (int i = 0; i < 33 * INPUTS; i++) {
+        halves[i] = dtype_f32_to_bf16(problem.matrix[7 * INPUTS + i]);
+        problem.matrix[7 * INPUTS + i] = dtype_bf16_to_f32(halves[i]);
+    }
+    for (int i = 0; i < problem.outputs; i++) {
+        problem.bias[i] = i < 7 ? problem.bias[i] : 0.0f;
+    }
+    struct weight_part parts[] = {
+        {.data = problem.matrix, .dtype = DTYPE_F32, .rows = 7, .bias = problem.bias},
+        {.data = halves, .dtype = DTYPE_BF16, .rows = 33},
+        {.data = problem.matrix + 40 * INPUTS, .dtype = DTYPE_F32, .rows = 20},
+    };
+    struct weight_source source = {
+        .parts = parts, .parts_count = 3, .columns = INPUTS, .format = WEIGHTS_F32};
+    struct weight *weight = NULL;
+    assert_status(backend->ops->weight_open(backend, &source, &weight));
+    float *actual = product(backend, weight, &problem, 0, problem.rows);
+    double *expected = expected_product(&problem, true);
+    assert_close(actual, expected, (size_t)problem.rows * (size_t)problem.outputs, 1e-5);
+    free(actual);
+    free(expected);
+    backend->ops->weight_close(backend, weight);
+    problem_close(&problem);
+}
+
+static void test_stacked_parts_make_one_weight(void **state)
+{
+    (void)state;
+    each_backend(1, check_parts);
+}
+
+/* bf16 weights: products with the rounded matrix. */
+static void check_bf16(struct backend *backend)
+{
+    struct noise noise = noise_open(15);
+    struct problem problem = problem_open(&noise, 29, 75, 130);
+    struct weight_part part = {.data = problem.matrix, .dtype = DTYPE_F32, .rows = 75};
+    struct weight_source source = {
+        .parts = &part, .parts_count = 1, .columns = 130, .format = WEIGHTS_BF16};
+    struct weight *weight = NULL;
+    assert_status(backend->ops->weight_open(backend, &source, &weight));
+    float *actual = product(backend, weight, &problem, 0, problem.rows);
+    for (int i = 0; i < 75 * 130; i++) {
+        problem.matrix[i] = dtype_bf16_to_f32(dtype_f32_to_bf16(problem.matrix[i]));
+    }
+    double *expected = expected_product(&problem, false);
+    // Backends may round the inputs to bf16 as well: 2^-9 of sums of about sqrt(130) / 3.
+    assert_close(actual, expected, 29 * 75, 0.1);
+    for (int r = 0; r < problem.rows; r++) {
+        float *row = product(backend, weight, &problem, r, 1);
+        assert_memory_equal(row, actual + (size_t)r * 75, 75 * sizeof(float));
+        free(row);
+    }
+    free(actual);
+    free(expected);
+    backend->ops->weight_close(backend, weight);
+    problem_close(&problem);
+}
+
+static void test_bf16_weights_are_right_and_rows_stay_independent(void **state)
+{
+    (void)state;
+    each_backend(2, check_bf16);
+}
+
+static void check_refusals(struct backend *backend)
+{
+    float one = 1;
+    struct weight *weight = NULL;
+    struct weight_part part = {.data = &one, .dtype = DTYPE_F32, .rows = 0};
+    struct weight_source source = {
+        .parts = &part, .parts_count = 1, .columns = 1, .format = WEIGHTS_F32};
+    assert_int_equal(backend->ops->weight_open(backend, &source, &weight), KERNEL_BAD_SHAPE);
+    part.rows = 1;
+    source.columns = 0;
+    assert_int_equal(backend->ops->weight_open(backend, &source, &weight), KERNEL_BAD_SHAPE);
+    source.columns = 1;
+    source.format = WEIGHTS_INT8;
+    assert_int_equal(backend->ops->weight_open(backend, &source, &weight), KERNEL_NO_DEVICE);
+    assert_null(weight);
+}
+
+static void test_empty_weights_and_absent_formats_are_refused(void **state)
+{
+    (void)state;
+    each_backend(1, check_refusals);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_products_agree_with_double_precision),
+        cmocka_unit_test(test_a_row_does_not_depend_on_its_batch),
+        cmocka_unit_test(test_a_row_does_not_depend_on_the_number_of_threads),
+        cmocka_unit_test(test_stacked_parts_make_one_weight),
+        cmocka_unit_test(test_bf16_weights_are_right_and_rows_stay_independent),
+        cmocka_unit_test(test_empty_weights_and_absent_formats_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
