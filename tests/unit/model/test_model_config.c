@@ -1,0 +1,259 @@
+/* config.json in both spellings, and what is refused by name. */
+#include "pipeline/model/model_config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/cmocka.h"
+#include "tests/support/tiny_model.h"
+
+static char folder[TINY_MODEL_PATH];
+
+/* What every test's config begins with; a later member of the same name would be a duplicate. */
+#define SIZES                                                                                      \
+    "\"vocab_size\":100,\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"      \
+    "\"num_attention_heads\":4,\"max_position_embeddings\":512"
+#define LLAMA "\"architectures\":[\"LlamaForCausalLM\"]," SIZES
+#define MISTRAL "\"architectures\":[\"MistralForCausalLM\"]," SIZES
+#define QWEN2 "\"architectures\":[\"Qwen2ForCausalLM\"]," SIZES
+
+static int make_folder(void **state)
+{
+    (void)state;
+    (void)snprintf(folder, sizeof(folder), "/tmp/model_config_XXXXXX");
+    return mkdtemp(folder) == NULL ? -1 : 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    tiny_model_remove(folder);
+    return 0;
+}
+
+static void put(const char *name, const char *json)
+{
+    tiny_model_put(folder, name, json, strlen(json));
+}
+
+static struct model_config load(const char *json)
+{
+    struct model_config config;
+    struct error error = {0};
+    put("config.json", json);
+    if (!model_config_load(folder, &config, &error)) {
+        fail_msg("%s", error.message);
+    }
+    return config;
+}
+
+static void assert_refused(const char *json, const char *part)
+{
+    struct model_config config;
+    struct error error = {0};
+    put("config.json", json);
+    assert_false(model_config_load(folder, &config, &error));
+    assert_int_equal(error.kind, ERROR_CONFIG);
+    if (strstr(error.message, part) == NULL) {
+        fail_msg("\"%s\" does not hold \"%s\"", error.message, part);
+    }
+}
+
+static void test_reads_a_llama_with_defaults(void **state)
+{
+    (void)state;
+    struct model_config config = load("{" LLAMA ",\"num_key_value_heads\":null}");
+    assert_string_equal(config.architecture, "LlamaForCausalLM");
+    assert_int_equal(config.vocabulary, 100);
+    assert_int_equal(config.hidden, 64);
+    assert_int_equal(config.intermediate, 96);
+    assert_int_equal(config.layers, 2);
+    assert_int_equal(config.heads, 4);
+    assert_int_equal(config.kv_heads, 4);
+    assert_int_equal(config.head_dim, 16);
+    assert_int_equal(config.context, 512);
+    assert_int_equal(config.dtype, DTYPE_F32);
+    assert_int_equal(config.bos_token, -1);
+    assert_int_equal(config.stop_tokens_count, 0);
+    assert_false(config.has_qkv_bias || config.has_output_bias || config.has_mlp_bias);
+    assert_false(config.ties_embeddings);
+    assert_true(config.rope.theta == 10000.0 && config.rope.scaling == ROPE_PLAIN);
+}
+
+static void test_reads_both_spellings(void **state)
+{
+    (void)state;
+    struct model_config old =
+        load("{" LLAMA ",\"rope_theta\":500000,\"torch_dtype\":\"bfloat16\",\"rope_scaling\":{"
+             "\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"
+             "\"original_max_position_embeddings\":64}}");
+    struct model_config new = load(
+        "{" LLAMA ",\"dtype\":\"bfloat16\",\"rope_parameters\":{\"rope_theta\":500000.0,"
+        "\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+        "\"original_max_position_embeddings\":64}}");
+    assert_int_equal(old.dtype, DTYPE_BF16);
+    assert_int_equal(new.dtype, DTYPE_BF16);
+    assert_memory_equal(&old.rope, &new.rope, sizeof(old.rope));
+    assert_int_equal(new.rope.scaling, ROPE_LLAMA3);
+    assert_true(new.rope.theta == 500000.0 && new.rope.factor == 8.0);
+}
+
+static void test_frequencies_follow_the_scaling(void **state)
+{
+    (void)state;
+    struct model_config config = load("{" LLAMA "}");
+    float plain[8];
+    float scaled[8];
+    model_config_frequencies(&config, plain);
+    assert_true(plain[0] == 1.0f);
+    assert_true(fabs((double)plain[4] - 0.01) < 1e-8);
+    config.rope.scaling = ROPE_LINEAR;
+    config.rope.factor = 4;
+    model_config_frequencies(&config, scaled);
+    assert_true(scaled[0] == 0.25f);
+    config.rope = (struct rope_config){.theta = 10000,
+                                       .scaling = ROPE_LLAMA3,
+                                       .factor = 8,
+                                       .low_freq_factor = 1,
+                                       .high_freq_factor = 4,
+                                       .original_context = 64};
+    model_config_frequencies(&config, scaled);
+    assert_true(scaled[0] == plain[0]);                       // a wave of 6 positions stays
+    assert_true(scaled[7] == plain[7] / 8.0f);                // a wave of 20,000 is stretched
+    double wave = 2 * 3.14159265358979 / 0.31622776601683794; // between: 19.87 of 16..64
+    double blend = (64 / wave - 1) / 3;
+    double expected = 0.31622776601683794 * ((1 - blend) / 8 + blend);
+    assert_true(fabs((double)scaled[1] - expected) < 1e-6);
+}
+
+static void test_stop_tokens_come_from_both_files(void **state)
+{
+    (void)state;
+    put("generation_config.json", "{\"eos_token_id\":[7,8,2]}");
+    struct model_config config = load("{" LLAMA ",\"eos_token_id\":2,\"bos_token_id\":1}");
+    assert_int_equal(config.bos_token, 1);
+    assert_int_equal(config.stop_tokens_count, 3);
+    assert_int_equal(config.stop_tokens[0], 2);
+    assert_int_equal(config.stop_tokens[1], 7);
+    assert_int_equal(config.stop_tokens[2], 8);
+    put("generation_config.json", "{\"eos_token_id\":100}");
+    assert_refused("{" LLAMA "}", "generation_config.json: eos_token_id");
+    put("generation_config.json", "{\"eos_token_id\":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}");
+    assert_refused("{" LLAMA "}", "more than 16 stop tokens");
+    put("generation_config.json", "[");
+    assert_refused("{" LLAMA "}", "generation_config.json is not JSON");
+}
+
+static void test_biases_follow_the_family(void **state)
+{
+    (void)state;
+    struct model_config qwen = load("{" QWEN2 ",\"tie_word_embeddings\":true}");
+    assert_true(qwen.has_qkv_bias && qwen.ties_embeddings);
+    assert_false(qwen.has_output_bias || qwen.has_mlp_bias);
+    struct model_config llama = load("{" LLAMA ",\"attention_bias\":true,\"mlp_bias\":true}");
+    assert_true(llama.has_qkv_bias && llama.has_output_bias && llama.has_mlp_bias);
+}
+
+static void test_windows_are_accepted_where_they_change_nothing(void **state)
+{
+    (void)state;
+    (void)load("{" MISTRAL ",\"sliding_window\":null}");
+    (void)load("{" MISTRAL ",\"sliding_window\":512}");
+    (void)load("{" QWEN2 ",\"sliding_window\":128,\"use_sliding_window\":false,"
+               "\"layer_types\":[\"full_attention\",\"full_attention\"]}");
+    assert_refused("{" MISTRAL ",\"sliding_window\":128}", "sliding_window 128 below");
+    assert_refused("{" QWEN2 ",\"sliding_window\":128,\"use_sliding_window\":true}",
+                   "sliding_window 128 below");
+    assert_refused("{" QWEN2 ",\"layer_types\":[\"sliding_attention\"]}",
+                   "layer type sliding_attention is not supported");
+}
+
+static void test_what_is_not_supported_is_named(void **state)
+{
+    (void)state;
+    assert_refused("{\"architectures\":[\"GPT2LMHeadModel\"]}",
+                   "architecture GPT2LMHeadModel is not supported");
+    assert_refused("{" LLAMA ",\"hidden_act\":\"gelu\"}", "hidden_act gelu is not supported");
+    assert_refused("{" LLAMA ",\"dtype\":\"float8_e4m3fn\"}",
+                   "dtype float8_e4m3fn is not supported");
+    assert_refused("{" LLAMA ",\"quantization_config\":{\"quant_method\":\"awq\"}}",
+                   "quantization awq is not supported");
+    assert_refused("{" LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4}}",
+                   "rope scaling yarn is not supported");
+    assert_refused("{" LLAMA ",\"rope_parameters\":{\"rope_type\":\"dynamic\",\"factor\":4}}",
+                   "rope scaling dynamic is not supported");
+    assert_refused("{" LLAMA ",\"rope_scaling\":{\"factor\":4}}", "rope_scaling without");
+    assert_refused("{" LLAMA ",\"partial_rotary_factor\":0.5}", "partial_rotary_factor is 0.5");
+}
+
+static void test_absurd_and_missing_numbers_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        const char *message;
+    } cases[] = {
+        {"", "config.json is not JSON"},
+        {"[]", "config.json is not a JSON object"},
+        {"{}", "architectures names no model"},
+        {"{\"architectures\":[3]}", "architectures names no model"},
+        {"{\"architectures\":[\"LlamaForCausalLM\"]}", "vocab_size is missing"},
+        {"{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":0}", "vocab_size is 0, must be"},
+        {"{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":-5}", "vocab_size is -5"},
+        {"{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":99999999999}", "vocab_size is"},
+        {"{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":\"many\"}",
+         "must be a whole number"},
+        {"{" LLAMA ",\"num_key_value_heads\":3}", "no multiple of num_key_value_heads 3"},
+        {"{" LLAMA ",\"num_key_value_heads\":8}", "num_key_value_heads is 8, must be from 1 to 4"},
+        {"{" LLAMA ",\"head_dim\":7}", "head_dim is 7, must be even"},
+        {"{" LLAMA ",\"head_dim\":100000}", "head_dim is 100000"},
+        {"{" LLAMA ",\"rms_norm_eps\":-1}", "rms_norm_eps is -1"},
+        {"{" LLAMA ",\"rope_theta\":0}", "rope_theta is 0"},
+        {"{" LLAMA ",\"rope_theta\":\"x\"}", "rope_theta"},
+        {"{" LLAMA ",\"rope_scaling\":7}", "rope_scaling must be an object"},
+        {"{" LLAMA ",\"rope_scaling\":{\"type\":\"linear\"}}", "factor is missing"},
+        {"{" LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", "factor is 0"},
+        {"{" LLAMA ",\"rope_scaling\":{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+         "\"high_freq_factor\":4,\"original_max_position_embeddings\":64}}",
+         "high_freq_factor 4 must be more than"},
+        {"{" LLAMA ",\"tie_word_embeddings\":\"yes\"}",
+         "tie_word_embeddings must be true or false"},
+        {"{" LLAMA ",\"eos_token_id\":\"</s>\"}", "eos_token_id must hold token ids"},
+        {"{" LLAMA ",\"eos_token_id\":[2,-1]}", "eos_token_id must hold token ids"},
+        {"{" LLAMA ",\"bos_token_id\":100}", "bos_token_id is 100"},
+        {"{" LLAMA ",\"vocab_size\":7}", "duplicate"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_refused(cases[i].json, cases[i].message);
+    }
+}
+
+static void test_a_hidden_size_that_does_not_divide_needs_head_dim(void **state)
+{
+    (void)state;
+#define ODD                                                                                        \
+    "\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":100,\"hidden_size\":50,"              \
+    "\"intermediate_size\":96,\"num_hidden_layers\":2,\"num_attention_heads\":4,"                  \
+    "\"max_position_embeddings\":512"
+    assert_refused("{" ODD "}", "hidden_size 50 is no multiple");
+    assert_int_equal(load("{" ODD ",\"head_dim\":24}").head_dim, 24);
+}
+
+int main(void)
+{
+#define CONFIG_TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+    const struct CMUnitTest tests[] = {
+        CONFIG_TEST(test_reads_a_llama_with_defaults),
+        CONFIG_TEST(test_reads_both_spellings),
+        CONFIG_TEST(test_frequencies_follow_the_scaling),
+        CONFIG_TEST(test_stop_tokens_come_from_both_files),
+        CONFIG_TEST(test_biases_follow_the_family),
+        CONFIG_TEST(test_windows_are_accepted_where_they_change_nothing),
+        CONFIG_TEST(test_what_is_not_supported_is_named),
+        CONFIG_TEST(test_absurd_and_missing_numbers_are_refused),
+        CONFIG_TEST(test_a_hidden_size_that_does_not_divide_needs_head_dim),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
