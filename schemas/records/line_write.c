@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "schemas/base/check.h"
-#include "schemas/records/record_codec.h"
+#include "schemas/records/source.h"
 #include "schemas/records/text.h"
 
 enum part { PART_ALL, PART_MILLRACE };

@@ -3,135 +3,36 @@
 #include "schemas/records/record_codec.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "schemas/base/check.h"
-#include "schemas/records/avro_plan.h"
 #include "schemas/records/avro_write.h"
 #include "schemas/records/body.h"
 #include "schemas/records/canonical.h"
-#include "schemas/records/embedded.h"
 #include "schemas/records/json_scan.h"
 #include "schemas/records/line_read.h"
 #include "schemas/records/line_write.h"
+#include "schemas/records/record_kinds.h"
+#include "schemas/records/writers.h"
 
 enum {
-    SCHEMAS_MAX = 1024,
     SCHEMA_BYTES_MAX = 1 << 18,
     SINGLE_OBJECT_BYTES = 10, // C3 01 and the fingerprint
     CONFLUENT_BYTES = 5,      // 00 and the id
 };
 
-static const struct {
-    const struct layout *layout;
-    const char *schema;
-} kinds[RECORD_KINDS] = {
-    [RECORD_REQUEST] = {&layout_request, schema_inference_request},
-    [RECORD_RESPONSE] = {&layout_response, schema_inference_response},
-    [RECORD_COMPARISON] = {&layout_comparison, schema_comparison},
-    [RECORD_CONTROL] = {&layout_control, schema_control},
-};
-
-/* How one writer wrote. */
-struct writer {
-    bool is_fingerprint; // `key` is one; otherwise a Confluent id
-    uint64_t key;
-    enum record_kind kind;
-    struct avro_plan *plan; // NULL: the schema cannot be used, for the reason in `refusal`
-    struct error refusal;
-};
-
 struct record_codec {
     struct record_codec_options options;
-    struct writer *writers;
-    size_t writer_count;
-    size_t writer_capacity;
+    struct writers writers;
     uint64_t fingerprints[RECORD_KINDS];
     struct body_codec *bodies;
     struct buffer frame; // a compressed body on its way out
 };
 
-static struct writer *find_writer(const struct record_codec *codec, bool is_fingerprint,
-                                  uint64_t key)
-{
-    for (size_t i = 0; i < codec->writer_count; i++) {
-        struct writer *writer = &codec->writers[i];
-        if (writer->key == key && writer->is_fingerprint == is_fingerprint) {
-            return writer;
-        }
-    }
-    return NULL;
-}
-
-/* Which of our records the schema describes, by the record's name. */
-static bool schema_kind(struct bytes schema_json, enum record_kind *kind_out, struct error *error)
-{
-    struct arena *arena = arena_open(1 << 16);
-    if (arena == NULL) {
-        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory");
-    }
-    struct bytes name;
-    bool ok = avro_schema_record_name(schema_json, arena, &name, error);
-    if (ok) {
-        int kind = 0;
-        while (kind < RECORD_KINDS && !bytes_equal_text(name, kinds[kind].layout->name)) {
-            kind++;
-        }
-        ok = kind < RECORD_KINDS ||
-             error_set(error, ERROR_UNDECODABLE, NULL, NULL,
-                       "the Avro schema describes %.100s, which is no record of Millrace",
-                       name.data);
-        *kind_out = (enum record_kind)kind;
-    }
-    arena_close(arena);
-    return ok;
-}
-
-/* A free place in the table, whose entry counts only once writer_count grows. */
-static struct writer *next_writer(struct record_codec *codec, struct error *error)
-{
-    if (codec->writer_count == SCHEMAS_MAX) {
-        error_set(error, ERROR_UNDECODABLE, NULL, NULL,
-                  "the table of Avro schemas is full, it holds %d", SCHEMAS_MAX);
-        return NULL;
-    }
-    if (codec->writer_count == codec->writer_capacity) {
-        size_t capacity = codec->writer_capacity == 0 ? 16 : 2 * codec->writer_capacity;
-        struct writer *writers = realloc(codec->writers, capacity * sizeof *writers);
-        if (writers == NULL) {
-            error_set(error, ERROR_FATAL, NULL, NULL, "out of memory");
-            return NULL;
-        }
-        codec->writers = writers;
-        codec->writer_capacity = capacity;
-    }
-    return &codec->writers[codec->writer_count];
-}
-
-static bool add_writer(struct record_codec *codec, bool is_fingerprint, uint64_t key,
-                       struct bytes schema_json, struct error *error)
-{
-    const struct writer *known = find_writer(codec, is_fingerprint, key);
-    struct writer *writer = known == NULL ? next_writer(codec, error) : NULL;
-    if (writer == NULL) {
-        return known != NULL;
-    }
-    *writer = (struct writer){.is_fingerprint = is_fingerprint, .key = key};
-    if (schema_kind(schema_json, &writer->kind, &writer->refusal)) {
-        writer->plan = avro_plan_open(schema_json, kinds[writer->kind].layout, &writer->refusal);
-    }
-    codec->writer_count++;
-    if (writer->plan == NULL && error != NULL) {
-        *error = writer->refusal;
-    }
-    return writer->plan != NULL;
-}
-
 bool record_codec_add_schema(struct record_codec *codec, uint32_t id, struct bytes schema_json,
                              struct error *error)
 {
-    return add_writer(codec, false, id, schema_json, error);
+    return writers_add(&codec->writers, WRITER_ID, id, schema_json, error);
 }
 
 static bool fingerprint_of(struct bytes schema_json, uint64_t *fingerprint_out, struct error *error)
@@ -151,7 +52,7 @@ bool record_codec_add_fingerprint(struct record_codec *codec, struct bytes schem
 {
     uint64_t fingerprint;
     return fingerprint_of(schema_json, &fingerprint, error) &&
-           add_writer(codec, true, fingerprint, schema_json, error);
+           writers_add(&codec->writers, WRITER_FINGERPRINT, fingerprint, schema_json, error);
 }
 
 struct record_codec *record_codec_open(const struct record_codec_options *options,
@@ -173,7 +74,8 @@ struct record_codec *record_codec_open(const struct record_codec_options *option
     for (int i = 0; i < RECORD_KINDS; i++) {
         struct bytes schema = record_schema((enum record_kind)i);
         if (!fingerprint_of(schema, &codec->fingerprints[i], error) ||
-            !add_writer(codec, true, codec->fingerprints[i], schema, error)) {
+            !writers_add(&codec->writers, WRITER_FINGERPRINT, codec->fingerprints[i], schema,
+                         error)) {
             record_codec_close(codec);
             return NULL;
         }
@@ -186,18 +88,10 @@ void record_codec_close(struct record_codec *codec)
     if (codec == NULL) {
         return;
     }
-    for (size_t i = 0; i < codec->writer_count; i++) {
-        avro_plan_close(codec->writers[i].plan);
-    }
-    free(codec->writers);
+    writers_close(&codec->writers);
     body_codec_close(codec->bodies);
     buffer_close(&codec->frame);
     free(codec);
-}
-
-struct bytes record_schema(enum record_kind kind)
-{
-    return bytes_of(kinds[kind].schema);
 }
 
 uint64_t record_fingerprint(const struct record_codec *codec, enum record_kind kind)
@@ -237,7 +131,7 @@ static enum decode_result find_framing(const struct record_codec *codec, struct 
                       "Confluent framing has 5 bytes, the value has %zu", value.size);
             return UNDECODABLE;
         }
-        *writer_out = find_writer(codec, false, id);
+        *writer_out = writers_find(&codec->writers, WRITER_ID, id);
         *framing_out = CONFLUENT_BYTES;
         if (*writer_out == NULL) {
             error_set(error, ERROR_UNDECODABLE, NULL, NULL,
@@ -252,7 +146,7 @@ static enum decode_result find_framing(const struct record_codec *codec, struct 
         return UNDECODABLE;
     }
     uint64_t fingerprint = single_object_fingerprint(value);
-    *writer_out = find_writer(codec, true, fingerprint);
+    *writer_out = writers_find(&codec->writers, WRITER_FINGERPRINT, fingerprint);
     *framing_out = SINGLE_OBJECT_BYTES;
     if (*writer_out == NULL) {
         error_set(error, ERROR_UNDECODABLE, NULL, NULL,
@@ -273,13 +167,12 @@ static enum decode_result read_avro(const struct record_codec *codec, struct byt
     if (result != DECODED) {
         return result;
     }
-    if (writer->plan == NULL) {
-        *error = writer->refusal;
+    if (!writer_is_usable(writer, error)) {
         return UNDECODABLE;
     }
     if (writer->kind != kind) {
-        error_set(error, ERROR_UNDECODABLE, NULL, NULL, "the value is a %s where %s is expected",
-                  kinds[writer->kind].layout->name, kinds[kind].layout->name);
+        error_set(error, ERROR_UNDECODABLE, NULL, NULL, "the value holds %s where %s is expected",
+                  record_infos[writer->kind].layout->name, record_infos[kind].layout->name);
         return UNDECODABLE;
     }
     struct bytes data = {value.data + framing, value.size - framing};
@@ -292,7 +185,7 @@ static enum decode_result read_json(struct bytes value, enum record_kind kind, s
     bool ok = kind == RECORD_REQUEST ? line_read_request(value, arena, out, error)
               : kind == RECORD_RESPONSE
                   ? line_read_response(value, arena, out, error)
-                  : line_read_record(value, kinds[kind].layout, arena, out, error);
+                  : line_read_record(value, record_infos[kind].layout, arena, out, error);
     if (ok) {
         return DECODED;
     }
@@ -308,7 +201,7 @@ static enum decode_result read_record(const struct record_codec *codec, struct b
                                       enum record_kind kind, struct arena *arena, void *out,
                                       struct error *error)
 {
-    memset(out, 0, kinds[kind].layout->size);
+    memset(out, 0, record_infos[kind].layout->size);
     if (value.data == NULL || value.size == 0) {
         error_set(error, ERROR_UNDECODABLE, NULL, NULL, "the value is %s",
                   value.data == NULL ? "null" : "empty");
@@ -455,13 +348,13 @@ static void write_record(const struct record_codec *codec, enum record_kind kind
                          const void *record, enum wire_format format, struct buffer *out)
 {
     if (format != WIRE_JSON) {
-        avro_write_record(out, kinds[kind].layout, record);
+        avro_write_record(out, record_infos[kind].layout, record);
     } else if (kind == RECORD_REQUEST) {
         line_write_request(out, record);
     } else if (kind == RECORD_RESPONSE) {
         line_write_response(out, record, codec->options.writes_plain_json);
     } else {
-        line_write_record(out, kinds[kind].layout, record);
+        line_write_record(out, record_infos[kind].layout, record);
     }
 }
 
@@ -521,21 +414,4 @@ bool record_encode_control(struct record_codec *codec, const struct control *con
                            struct error *error)
 {
     return encode(codec, RECORD_CONTROL, control, (struct wire){format, schema_id}, out, error);
-}
-
-void source_id(const struct source *source, char id_out[SOURCE_ID_SIZE])
-{
-    uint64_t hash = 0xCBF29CE484222325U; // FNV-1a of the topic; the rest is plain
-    for (size_t i = 0; i < source->topic.size; i++) {
-        hash = (hash ^ (unsigned char)source->topic.data[i]) * 0x100000001B3U;
-    }
-    const uint64_t parts[] = {hash, (uint32_t)source->partition, (uint64_t)source->offset};
-    const int digits[] = {16, 8, 16};
-    char *at = id_out;
-    for (int part = 0; part < 3; part++) {
-        for (int shift = 4 * digits[part] - 4; shift >= 0; shift -= 4) {
-            *at++ = "0123456789abcdef"[parts[part] >> shift & 0xF];
-        }
-    }
-    *at = '\0';
 }

@@ -11,6 +11,8 @@
  * returns; the record borrows from the arena. Out structs need not be zeroed. Encoding appends to a
  * buffer, and on failure leaves it as it was.
  *
+ * Errors are never NULL here.
+ *
  * Thread: loop; libavro has one error text for the whole process, and zstd's contexts are shared.
  */
 #ifndef SCHEMAS_RECORDS_RECORD_CODEC_H
@@ -90,9 +92,5 @@ bool record_encode_comparison(struct record_codec *codec, const struct compariso
 bool record_encode_control(struct record_codec *codec, const struct control *control,
                            enum wire_format format, uint32_t schema_id, struct buffer *out,
                            struct error *error) MUST_CHECK;
-
-/* The id of whatever answers the record at `source`: 40 hexadecimal digits, the same each time. */
-enum { SOURCE_ID_SIZE = 41 }; // with the NUL
-void source_id(const struct source *source, char id_out[SOURCE_ID_SIZE]);
 
 #endif

@@ -173,6 +173,34 @@ static void a_value_of_a_foreign_schema_is_resolved_as_avro_says(void **state)
     record_codec_close(codec);
 }
 
+static void a_schema_that_was_added_is_found_by_its_fingerprint(void **state)
+{
+    (void)state;
+    struct record_codec *codec = codec_open();
+    struct buffer schema;
+    struct buffer golden;
+    struct buffer value;
+    struct inference_request out;
+    struct error error;
+    struct arena *arena = arena_open(1 << 20);
+    file_read(GOLDEN "foreign.avsc", &schema);
+    file_read(GOLDEN "foreign.confluent", &golden);
+    buffer_init(&value, 1 << 20);
+    buffer_append(&value, "\xC3\x01\xbd\xe2\x01\x1a\xe3\x18\xb3\x8c", 10); // fastavro's
+    buffer_append(&value, golden.data + 5, golden.size - 5);
+    assert_int_equal(record_decode_request(codec, buffer_bytes(&value), arena, &out, &error),
+                     UNDECODABLE);
+    assert_true(record_codec_add_fingerprint(codec, buffer_bytes(&schema), &error));
+    assert_int_equal(record_decode_request(codec, buffer_bytes(&value), arena, &out, &error),
+                     DECODED);
+    assert_true(bytes_equal(out.custom_id, sample_request.custom_id));
+    buffer_close(&value);
+    buffer_close(&golden);
+    buffer_close(&schema);
+    arena_close(arena);
+    record_codec_close(codec);
+}
+
 static void canonical_forms_are_fastavros(void **state)
 {
     (void)state;
@@ -206,6 +234,7 @@ int main(void)
         cmocka_unit_test(confluent_values_are_fastavros_to_the_byte),
         cmocka_unit_test(a_zstd_body_from_another_writer_is_read),
         cmocka_unit_test(a_value_of_a_foreign_schema_is_resolved_as_avro_says),
+        cmocka_unit_test(a_schema_that_was_added_is_found_by_its_fingerprint),
         cmocka_unit_test(canonical_forms_are_fastavros),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,11 +40,31 @@ static void test_failure_at_the_maximum_is_sticky(void **state)
     buffer_close(&buffer);
 }
 
+static void test_extending_gives_zeroed_room_within_the_maximum(void **state)
+{
+    (void)state;
+    struct buffer buffer;
+    buffer_init(&buffer, 8);
+    buffer_append_text(&buffer, "ab");
+    char *room = buffer_extend(&buffer, 6);
+    assert_non_null(room);
+    assert_int_equal(buffer.size, 8);
+    assert_memory_equal(room, "\0\0\0\0\0\0", 7);
+    memcpy(room, "cd", 2);
+    buffer_truncate(&buffer, 4);
+    assert_string_equal(buffer.data, "abcd");
+    assert_null(buffer_extend(&buffer, 5));
+    assert_true(buffer_failed(&buffer));
+    assert_string_equal(buffer.data, "abcd");
+    buffer_close(&buffer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_appends_in_order),
         cmocka_unit_test(test_failure_at_the_maximum_is_sticky),
+        cmocka_unit_test(test_extending_gives_zeroed_room_within_the_maximum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
