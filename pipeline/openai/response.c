@@ -70,7 +70,16 @@ static void write_completion_logprobs(const struct openai_choice *choice, struct
         buffer_printf(out, "%s%" PRId64, i > 0 ? "," : "", offset);
         offset += characters(choice->logprobs[i].token);
     }
-    buffer_append_text(out, "],\"top_logprobs\":null}");
+    // Of the alternatives there is only the chosen token itself, as vLLM gives it for `logprobs: 0`.
+    buffer_append_text(out, "],\"top_logprobs\":[");
+    for (int i = 0; i < choice->logprobs_count; i++) {
+        buffer_append_text(out, i > 0 ? ",{" : "{");
+        quote_json(out, choice->logprobs[i].token);
+        buffer_append_char(out, ':');
+        write_logprob(out, choice->logprobs[i].logprob);
+        buffer_append_char(out, '}');
+    }
+    buffer_append_text(out, "]}");
 }
 
 static void write_choice(const struct openai_response *response, int index, struct buffer *out)
@@ -120,8 +129,10 @@ void openai_response_write(const struct openai_response *response, struct buffer
     }
     buffer_append_text(out, "],");
     write_usage(&response->usage, out);
-    buffer_append_text(out, ",\"system_fingerprint\":");
-    write_quoted_or_null(out, response->fingerprint);
+    if (response->fingerprint.data != NULL) { // OpenAI's schema has no null here
+        buffer_append_text(out, ",\"system_fingerprint\":");
+        quote_json(out, response->fingerprint);
+    }
     buffer_append_char(out, '}');
 }
 

@@ -24,7 +24,7 @@ struct openai_response {
     struct bytes id;          // without prefix; "chatcmpl-" or "cmpl-" is added
     int64_t created;          // Unix seconds
     struct bytes model;       // the public name that was asked for
-    struct bytes fingerprint; // system_fingerprint: what answered; absent = null
+    struct bytes fingerprint; // system_fingerprint: what answered; left out when absent
     const struct openai_choice *choices;
     int choices_count;
     struct usage usage;

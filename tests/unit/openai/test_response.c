@@ -68,7 +68,7 @@ static void test_writes_a_chat_completion(void **state)
                 "{'index':1,'message':{'role':'assistant','content':'','refusal':null},"
                 "'logprobs':null,'finish_reason':'length'}],"
                 "'usage':{'prompt_tokens':7,'completion_tokens':3,'total_tokens':10,"
-                "'prompt_tokens_details':{'cached_tokens':4}},'system_fingerprint':null}");
+                "'prompt_tokens_details':{'cached_tokens':4}}}");
 }
 
 static const struct openai_token_logprob logprobs[] = {
@@ -111,7 +111,8 @@ static void test_writes_a_text_completion_with_logprobs(void **state)
                 "{'id':'cmpl-x','object':'text_completion','created':5,'model':'m','choices':["
                 "{'index':0,'text':'\xC3\xA9 b','logprobs':{"
                 "'tokens':['\xEF\xBF\xBD','\xEF\xBF\xBD',' b'],"
-                "'token_logprobs':[-0.5,-9999,-0.125],'text_offset':[0,1,1],'top_logprobs':null},"
+                "'token_logprobs':[-0.5,-9999,-0.125],'text_offset':[0,1,1],"
+                "'top_logprobs':[{'\xEF\xBF\xBD':-0.5},{'\xEF\xBF\xBD':-9999},{' b':-0.125}]},"
                 "'finish_reason':'length'}],"
                 "'usage':{'prompt_tokens':7,'completion_tokens':3,'total_tokens':10,"
                 "'prompt_tokens_details':{'cached_tokens':4}},'system_fingerprint':'fp_1'}");
