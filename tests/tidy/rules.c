@@ -1,7 +1,6 @@
 /* The rules: the tables are the policy, the functions only read them. */
 #include "tests/tidy/rules.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -120,33 +119,12 @@ static const char *const private_paths[] = {"/ho"
                                             "/wo"
                                             "rk/"};
 
-/* Modules without a test of their own, and why. */
-static const struct untested {
-    const char *path;
-    const char *reason;
-} untested[] = {
-    {"worker/main.c", "dispatches to the commands; every end-to-end test goes through it"},
-};
-
-/* All files, with what the rules about modules need to know of each. */
-struct tree {
-    const struct source *sources;
-    size_t count;
-    char headers[RULES_SOURCES_MAX][256]; // the header of the module that a file belongs to
-    bool is_tested[RULES_SOURCES_MAX];
-};
-
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
-static bool starts_with(const char *text, const char *start)
-{
-    return strncmp(text, start, strlen(start)) == 0;
-}
 
 static bool starts_with_any(const char *text, const char *const *starts, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (starts[i] != NULL && starts_with(text, starts[i])) {
+        if (starts[i] != NULL && text_starts_with(text, starts[i])) {
             return true;
         }
     }
@@ -155,48 +133,13 @@ static bool starts_with_any(const char *text, const char *const *starts, size_t 
 
 static bool is_exempt(const char *path)
 {
-    return starts_with(path, "tests/") || starts_with(path, "bench/");
-}
-
-__attribute__((format(printf, 4, 5))) static void
-add(struct findings *findings, const struct source *source, size_t line, const char *format, ...)
-{
-    findings->count++;
-    char message[400];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    size_t room = sizeof findings->text - findings->used;
-    int written = snprintf(findings->text + findings->used, room, "%s:%zu: %s\n", source->path,
-                           line, message);
-    if (written > 0) {
-        findings->used += (size_t)written < room ? (size_t)written : room - 1;
-    }
-}
-
-/* The name in an include line, without its quotes or brackets; false for other lines. */
-static bool include_name(const struct line *line, char *name, size_t name_size, char *quote_out)
-{
-    static const char include[] = "#include ";
-    if (!starts_with(line->text, include)) {
-        return false;
-    }
-    const char *start = line->text + strlen(include);
-    size_t length = strcspn(start + 1, "\">\n");
-    if ((start[0] != '"' && start[0] != '<') || length >= name_size) {
-        return false;
-    }
-    memcpy(name, start + 1, length);
-    name[length] = '\0';
-    *quote_out = start[0];
-    return true;
+    return text_starts_with(path, "tests/") || text_starts_with(path, "bench/");
 }
 
 static const struct layer *layer_of(const char *path)
 {
     for (size_t i = 0; i < COUNT(layers); i++) {
-        if (starts_with(path, layers[i].from)) {
+        if (text_starts_with(path, layers[i].from)) {
             return &layers[i];
         }
     }
@@ -208,9 +151,11 @@ static void check_own_include(const struct source *source, const struct line *li
 {
     const struct layer *layer = layer_of(source->path);
     if (strchr(name, '/') == NULL || layer_of(name) == NULL) {
-        add(findings, source, line->number, "include \"%s\" is not written from the root", name);
+        findings_add(findings, source, line->number, "include \"%s\" is not written from the root",
+                     name);
     } else if (layer != NULL && !starts_with_any(name, layer->to, COUNT(layer->to))) {
-        add(findings, source, line->number, "layering: %s may not include %s", layer->from, name);
+        findings_add(findings, source, line->number, "layering: %s may not include %s", layer->from,
+                     name);
     }
 }
 
@@ -219,10 +164,10 @@ static void check_foreign_include(const struct source *source, const struct line
 {
     for (size_t i = 0; i < COUNT(third_parties); i++) {
         const struct third_party *party = &third_parties[i];
-        if (starts_with(name, party->header) && !is_exempt(source->path) &&
+        if (text_starts_with(name, party->header) && !is_exempt(source->path) &&
             !starts_with_any(source->path, party->folders, COUNT(party->folders))) {
-            add(findings, source, line->number, "containment: <%s> belongs in %s only", name,
-                party->folders[0]);
+            findings_add(findings, source, line->number, "containment: <%s> belongs in %s only",
+                         name, party->folders[0]);
         }
     }
 }
@@ -233,7 +178,7 @@ static void check_includes(const struct source *source, struct findings *finding
     while (line_next(source->text, &line)) {
         char name[256];
         char quote = 0;
-        if (!include_name(&line, name, sizeof name, &quote)) {
+        if (!line_include(&line, name, sizeof name, &quote)) {
             continue;
         }
         if (quote == '"') {
@@ -258,13 +203,13 @@ static void check_lines(const struct source *source, struct findings *findings)
     struct line line = {0};
     while (line_next(source->text, &line)) {
         if (characters(&line) > LINE_MAX_CHARACTERS) {
-            add(findings, source, line.number, "line has %zu characters, the limit is %d",
-                characters(&line), LINE_MAX_CHARACTERS);
+            findings_add(findings, source, line.number, "line has %zu characters, the limit is %d",
+                         characters(&line), LINE_MAX_CHARACTERS);
         }
     }
     if (line.number > FILE_MAX_LINES) {
-        add(findings, source, line.number, "file has %zu lines, the limit is %d", line.number,
-            FILE_MAX_LINES);
+        findings_add(findings, source, line.number, "file has %zu lines, the limit is %d",
+                     line.number, FILE_MAX_LINES);
     }
 }
 
@@ -277,8 +222,8 @@ static void check_function_length(const struct source *source, struct findings *
             start = line.number;
         } else if (line.text[0] == '}' && start > 0) {
             if (line.number - start > FUNCTION_MAX_LINES) {
-                add(findings, source, start, "function has %zu lines, the limit is %d",
-                    line.number - start, FUNCTION_MAX_LINES);
+                findings_add(findings, source, start, "function has %zu lines, the limit is %d",
+                             line.number - start, FUNCTION_MAX_LINES);
             }
             start = 0;
         }
@@ -308,8 +253,8 @@ static void check_banned_calls(const struct source *source, struct findings *fin
             const struct banned *banned = &banned_calls[i];
             if (has_word(&line, banned->call, true) &&
                 !starts_with_any(source->path, banned->allowed, COUNT(banned->allowed))) {
-                add(findings, source, line.number, "%s is banned: use %s", banned->call,
-                    banned->instead);
+                findings_add(findings, source, line.number, "%s is banned: use %s", banned->call,
+                             banned->instead);
             }
         }
     }
@@ -343,7 +288,8 @@ static void check_allocations(const struct source *source, struct findings *find
         (void)line_function(&line, function, sizeof function);
         for (size_t i = 0; i < COUNT(allocations); i++) {
             if (has_word(&line, allocations[i], true) && !is_owning(function)) {
-                add(findings, source, line.number,
+                findings_add(
+                    findings, source, line.number,
                     "%s in %s: allocate where an object is opened or closed, or use an arena",
                     allocations[i], function);
             }
@@ -357,13 +303,14 @@ static void check_leftovers(const struct source *source, struct findings *findin
     while (line_next(source->text, &line)) {
         for (size_t i = 0; i < COUNT(leftovers); i++) {
             if (has_word(&line, leftovers[i], false)) {
-                add(findings, source, line.number, "leftover: %s", leftovers[i]);
+                findings_add(findings, source, line.number, "leftover: %s", leftovers[i]);
             }
         }
         for (size_t i = 0; i < COUNT(private_paths); i++) {
             const char *found = strstr(line.text, private_paths[i]);
             if (found != NULL && found < line.text + line.length) {
-                add(findings, source, line.number, "path of one machine: %s", private_paths[i]);
+                findings_add(findings, source, line.number, "path of one machine: %s",
+                             private_paths[i]);
             }
         }
     }
@@ -377,7 +324,8 @@ static void check_first_line(const struct source *source, struct findings *findi
                      ? starts_with_any(source->text, c_comments, COUNT(c_comments))
                      : starts_with_any(source->text, script_comments, COUNT(script_comments));
     if (!found) {
-        add(findings, source, 1, "the first line must be a comment that says what the file is");
+        findings_add(findings, source, 1,
+                     "the first line must be a comment that says what the file is");
     }
 }
 
@@ -387,9 +335,9 @@ static void check_json_symbols(const struct source *source, struct findings *fin
     struct line line = {0};
     while (line_next(source->code, &line)) {
         char name[128];
-        if (line_function(&line, name, sizeof name) && starts_with(name, "json_")) {
-            add(findings, source, line.number, "%s would replace a symbol of jansson: rename it",
-                name);
+        if (line_function(&line, name, sizeof name) && text_starts_with(name, "json_")) {
+            findings_add(findings, source, line.number,
+                         "%s would replace a symbol of jansson: rename it", name);
         }
     }
 }
@@ -409,7 +357,7 @@ static void check_include_guard(const struct source *source, struct findings *fi
     char expected[560];
     (void)snprintf(expected, sizeof expected, "#ifndef %s\n#define %s\n", guard, guard);
     if (strstr(source->code, expected) == NULL) {
-        add(findings, source, 1, "include guard %s is missing", guard);
+        findings_add(findings, source, 1, "include guard %s is missing", guard);
     }
 }
 
@@ -422,147 +370,11 @@ static const struct rule {
     {check_first_line, false},  {check_json_symbols, true}, {check_include_guard, true},
 };
 
-void rules_check_source(const struct source *source, struct findings *findings)
+void rules_check(const struct source *source, struct findings *findings)
 {
     for (size_t i = 0; i < COUNT(rules); i++) {
         if (source_is_c(source) || !rules[i].c_only) {
             rules[i].check(source, findings);
-        }
-    }
-}
-
-static const struct source *find(const struct source *sources, size_t count, const char *path)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(sources[i].path, path) == 0) {
-            return &sources[i];
-        }
-    }
-    return NULL;
-}
-
-static bool is_same_folder(const char *a, const char *b)
-{
-    size_t length = (size_t)(strrchr(a, '/') + 1 - a);
-    return strncmp(a, b, length) == 0 && strchr(b + length, '/') == NULL;
-}
-
-static void own_header(const char *path, char *header, size_t header_size)
-{
-    (void)snprintf(header, header_size, "%.*s.h", (int)strcspn(path, "."), path);
-}
-
-/* The header of the module that a file belongs to: "a/b.h" for "a/b.c"; where there is none, the
- * first one of its folder that it includes. */
-static void header_of(const struct source *sources, size_t count, const struct source *source,
-                      char *header, size_t header_size)
-{
-    own_header(source->path, header, header_size);
-    if (find(sources, count, header) != NULL) {
-        return;
-    }
-    struct line line = {0};
-    while (line_next(source->text, &line)) {
-        char name[256];
-        char quote = 0;
-        if (include_name(&line, name, sizeof name, &quote) && is_same_folder(source->path, name)) {
-            (void)snprintf(header, header_size, "%s", name);
-            return;
-        }
-    }
-}
-
-/* The first include of a .c file is its own header, where it has one. */
-static void check_own_header_first(const struct source *source, const char *header,
-                                   struct findings *findings)
-{
-    struct line line = {0};
-    while (line_next(source->text, &line)) {
-        char name[256];
-        char quote = 0;
-        if (include_name(&line, name, sizeof name, &quote)) {
-            if (strcmp(name, header) != 0) {
-                add(findings, source, line.number, "the first include must be \"%s\"", header);
-            }
-            return;
-        }
-    }
-}
-
-static bool includes(const struct source *source, const char *header)
-{
-    char include[300];
-    (void)snprintf(include, sizeof include, "#include \"%s\"", header);
-    return strstr(source->text, include) != NULL;
-}
-
-static bool is_listed_untested(const char *path)
-{
-    for (size_t i = 0; i < COUNT(untested); i++) {
-        if (strcmp(untested[i].path, path) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Whether a source that is marked as tested, of the given folder or else of tests/, includes the
- * header of source `index`. */
-static bool is_used_by_tested(const struct tree *tree, size_t index)
-{
-    for (size_t i = 0; i < tree->count; i++) {
-        const char *user = tree->sources[i].path;
-        bool counts = starts_with(user, "tests/") ||
-                      (tree->is_tested[i] && is_same_folder(tree->sources[index].path, user));
-        if (counts && i != index && includes(&tree->sources[i], tree->headers[index])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A module is tested when a test includes its header, or when a tested module of its own folder
- * does: parts are tested through the interface of the whole. */
-static void mark_tested(struct tree *tree)
-{
-    bool has_changed = true;
-    while (has_changed) {
-        has_changed = false;
-        for (size_t i = 0; i < tree->count; i++) {
-            if (!tree->is_tested[i] && is_used_by_tested(tree, i)) {
-                tree->is_tested[i] = true;
-                has_changed = true;
-            }
-        }
-    }
-}
-
-void rules_check_tree(const struct source *sources, size_t count, struct findings *findings)
-{
-    static struct tree tree;
-    if (count > RULES_SOURCES_MAX) {
-        add(findings, &sources[0], 1, "%zu files are more than the rules have room for", count);
-        return;
-    }
-    tree = (struct tree){.sources = sources, .count = count};
-    for (size_t i = 0; i < count; i++) {
-        header_of(sources, count, &sources[i], tree.headers[i], sizeof tree.headers[i]);
-    }
-    mark_tested(&tree);
-    for (size_t i = 0; i < count; i++) {
-        const char *path = sources[i].path;
-        const char *dot = strrchr(path, '.');
-        if (dot == NULL || strcmp(dot, ".c") != 0) {
-            continue;
-        }
-        char header[256];
-        own_header(path, header, sizeof header);
-        if (find(sources, count, header) != NULL) {
-            check_own_header_first(&sources[i], header, findings);
-        }
-        if (!is_exempt(path) && !tree.is_tested[i] && !is_listed_untested(path)) {
-            add(findings, &sources[i], 1, "no test includes %s: write one, or say why in the list",
-                tree.headers[i]);
         }
     }
 }

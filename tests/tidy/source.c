@@ -10,6 +10,11 @@ bool is_word(char c)
     return isalnum((unsigned char)c) || c == '_';
 }
 
+bool text_starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t text_length = strlen(text);
@@ -115,5 +120,22 @@ bool line_function(const struct line *line, char *name, size_t name_size)
     }
     memcpy(name, start, length);
     name[length] = '\0';
+    return true;
+}
+
+bool line_include(const struct line *line, char *name, size_t name_size, char *quote_out)
+{
+    static const char include[] = "#include ";
+    if (!text_starts_with(line->text, include)) {
+        return false;
+    }
+    const char *start = line->text + strlen(include);
+    size_t length = strcspn(start + 1, "\">\n");
+    if ((start[0] != '"' && start[0] != '<') || length >= name_size) {
+        return false;
+    }
+    memcpy(name, start + 1, length);
+    name[length] = '\0';
+    *quote_out = start[0];
     return true;
 }

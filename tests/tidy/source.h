@@ -36,6 +36,10 @@ bool line_next(const char *text, struct line *line);
  * project writes a function's header. False where there is none. */
 bool line_function(const struct line *line, char *name, size_t name_size);
 
+/* The name in an include line, without its quotes or brackets; false for other lines. */
+bool line_include(const struct line *line, char *name, size_t name_size, char *quote_out);
+
+bool text_starts_with(const char *text, const char *start);
 bool is_word(char c);
 
 #endif

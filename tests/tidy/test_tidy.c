@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "tests/support/cmocka.h"
+#include "tests/tidy/modules.h"
 
 enum { FILE_MAX_BYTES = 1 << 20, DEPTH_MAX = 8 };
 
@@ -84,7 +85,7 @@ static void test_each_rule_fires_on_its_sample_and_on_no_other(void **state)
         struct source source;
         assert_true(source_open(&source, sample->path, sample->text));
         findings = (struct findings){0};
-        rules_check_source(&source, &findings);
+        rules_check(&source, &findings);
         source_close(&source);
         if (findings.count != (sample->finding != NULL) ||
             (sample->finding != NULL && strstr(findings.text, sample->finding) == NULL)) {
@@ -103,7 +104,7 @@ static const char *check_tree_of(const char *const files[][2], size_t count)
         assert_true(source_open(&sources[i], files[i][0], files[i][1]));
     }
     findings = (struct findings){0};
-    rules_check_tree(sources, count, &findings);
+    modules_check(sources, count, &findings);
     for (size_t i = 0; i < count; i++) {
         source_close(&sources[i]);
     }
@@ -141,7 +142,7 @@ static void test_a_file_that_does_not_include_its_own_header_first_is_found(void
     assert_non_null(strstr(check_tree_of(files, 2), "first include must be \"tests/a.h\""));
 }
 
-static struct source tree[RULES_SOURCES_MAX];
+static struct source tree[MODULES_SOURCES_MAX];
 static size_t tree_count;
 
 /* Sources by their ending, and scripts without one by their first two bytes. */
@@ -170,7 +171,7 @@ static void read_file(const char *path, const char *name)
     (void)fclose(file);
     text[size] = '\0';
     if (is_source(name, text)) {
-        assert_true(tree_count < RULES_SOURCES_MAX);
+        assert_true(tree_count < MODULES_SOURCES_MAX);
         assert_true(source_open(&tree[tree_count++], path, text));
     }
 }
@@ -214,7 +215,7 @@ static void test_every_file_keeps_the_rules(void **state)
     (void)state;
     findings = (struct findings){0};
     for (size_t i = 0; i < tree_count; i++) {
-        rules_check_source(&tree[i], &findings);
+        rules_check(&tree[i], &findings);
     }
     report("in single files");
 }
@@ -223,7 +224,7 @@ static void test_every_module_has_a_test_and_includes_its_own_header_first(void 
 {
     (void)state;
     findings = (struct findings){0};
-    rules_check_tree(tree, tree_count, &findings);
+    modules_check(tree, tree_count, &findings);
     report("in the tree");
 }
 
