@@ -189,12 +189,14 @@ static bool replace_all(struct chain *chain, const struct map *map, bool is_begi
     buffer_append_bytes(&before, buffer_bytes(text));
     struct bytes source = buffer_bytes(&before);
     struct pattern_match match = {0, 0};
-    bool is_good = !buffer_failed(&before);
+    struct pattern_walk walk = PATTERN_WALK_BEGIN;
+    bool is_good = true;
     size_t done = 0;
     buffer_clear(text);
-    while (is_good && done < source.size) {
-        is_good = pattern_find(map->pattern, &chain->scratch, source, done, &match, error);
-        if (!is_good || match.start == SIZE_MAX || match.end == match.start) {
+    text->has_failed = buffer_failed(&before);
+    for (;;) {
+        is_good = pattern_next(map->pattern, &chain->scratch, source, &walk, &match, error);
+        if (!is_good || match.start == SIZE_MAX) {
             break;
         }
         buffer_append(text, source.data + done, match.start - done);

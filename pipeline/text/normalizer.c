@@ -147,10 +147,11 @@ static bool run_replace(const struct step *step, struct pattern_scratch *scratch
                         struct bytes *text, struct buffer *out, struct error *error)
 {
     struct bytes content = buffer_bytes(&step->content);
+    struct pattern_walk walk = PATTERN_WALK_BEGIN;
     size_t done = 0;
-    for (size_t from = 0; from <= text->size;) {
+    for (;;) {
         struct pattern_match match = {0, 0};
-        if (!pattern_find(step->pattern, scratch, *text, from, &match, error)) {
+        if (!pattern_next(step->pattern, scratch, *text, &walk, &match, error)) {
             return false;
         }
         if (match.start == SIZE_MAX) {
@@ -159,14 +160,6 @@ static bool run_replace(const struct step *step, struct pattern_scratch *scratch
         buffer_append(out, text->data + done, match.start - done);
         buffer_append_bytes(out, content);
         done = match.end;
-        from = match.end;
-        if (match.end == match.start) { // an empty match: go on after the next character
-            size_t size = 1;
-            if (from < text->size) {
-                (void)utf8_decode(text->data + from, &size);
-            }
-            from += size;
-        }
     }
     buffer_append(out, text->data + done, text->size - done);
     *text = buffer_bytes(out);

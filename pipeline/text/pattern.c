@@ -1,12 +1,12 @@
 /* pattern: PCRE2 with JIT. The only file that knows it. */
 #include "pipeline/text/pattern.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "pipeline/text/utf8.h"
 #include "schemas/base/buffer.h"
 
 enum {
@@ -263,8 +263,8 @@ static bool find_regex(const struct pattern *pattern, pcre2_match_data *data, st
     return true;
 }
 
-bool pattern_find(const struct pattern *pattern, struct pattern_scratch *scratch, struct bytes text,
-                  size_t from, struct pattern_match *match_out, struct error *error)
+static bool find(const struct pattern *pattern, struct pattern_scratch *scratch, struct bytes text,
+                 size_t from, struct pattern_match *match_out, struct error *error)
 {
     if (pattern->code == NULL) {
         *match_out = find_literal(buffer_bytes(&pattern->literal), text, from);
@@ -278,4 +278,27 @@ bool pattern_find(const struct pattern *pattern, struct pattern_scratch *scratch
         }
     }
     return find_regex(pattern, scratch->match_data, text, from, match_out, error);
+}
+
+bool pattern_next(const struct pattern *pattern, struct pattern_scratch *scratch, struct bytes text,
+                  struct pattern_walk *walk, struct pattern_match *match_out, struct error *error)
+{
+    while (walk->from <= text.size) {
+        if (!find(pattern, scratch, text, walk->from, match_out, error)) {
+            return false;
+        }
+        bool is_repeated = match_out->start == match_out->end && match_out->end == walk->last_end;
+        if (!is_repeated || match_out->start == SIZE_MAX) {
+            walk->from = match_out->end;
+            walk->last_end = match_out->end;
+            return true;
+        }
+        size_t size = 1;
+        if (walk->from < text.size) {
+            (void)utf8_decode(text.data + walk->from, &size);
+        }
+        walk->from += size;
+    }
+    *match_out = (struct pattern_match){SIZE_MAX, SIZE_MAX};
+    return true;
 }

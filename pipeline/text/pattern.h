@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "schemas/base/bytes.h"
 #include "schemas/base/error.h"
@@ -31,9 +32,17 @@ struct pattern_match {
     size_t end;
 };
 
-/* The first match at or after `from` in valid UTF-8. */
-MUST_CHECK bool pattern_find(const struct pattern *pattern, struct pattern_scratch *scratch,
-                             struct bytes text, size_t from, struct pattern_match *match_out,
-                             struct error *error);
+/* A walk over the matches in one text. Begin with PATTERN_WALK_BEGIN. */
+struct pattern_walk {
+    size_t from;     // where the search goes on
+    size_t last_end; // of the last match; SIZE_MAX before the first
+};
+
+#define PATTERN_WALK_BEGIN ((struct pattern_walk){0, SIZE_MAX})
+
+/* The next match in valid UTF-8. A match may be empty, but not where the last one ended. */
+MUST_CHECK bool pattern_next(const struct pattern *pattern, struct pattern_scratch *scratch,
+                             struct bytes text, struct pattern_walk *walk,
+                             struct pattern_match *match_out, struct error *error);
 
 #endif

@@ -329,9 +329,10 @@ struct split {
     struct run *run;
     size_t index; // of the step
     struct piece piece;
-    size_t held_start;
-    size_t held_end; // equal to held_start: nothing is held
+    bool has_held;
     bool held_is_match;
+    size_t held_start;
+    size_t held_end;
 };
 
 static bool emit(struct split *split, size_t start, size_t end, struct error *error)
@@ -343,7 +344,7 @@ static bool emit(struct split *split, size_t start, size_t end, struct error *er
 
 static bool joins_held(const struct split *split, enum behavior behavior, bool is_match)
 {
-    if (split->held_start == split->held_end) {
+    if (!split->has_held) {
         return false;
     }
     switch (behavior) {
@@ -360,16 +361,15 @@ static bool joins_held(const struct split *split, enum behavior behavior, bool i
     return false;
 }
 
+/* An empty match is a part too: nothing comes of it, but it keeps its neighbours apart. */
 static bool add_part(struct split *split, size_t start, size_t end, bool is_match,
                      struct error *error)
 {
     const struct step *step = &split->run->pre_tokenizer->steps[split->index];
     is_match = is_match != step->is_inverted;
-    if (start == end || (step->behavior == BEHAVIOR_REMOVED && is_match)) {
-        return true;
-    }
     if (step->behavior == BEHAVIOR_REMOVED || step->behavior == BEHAVIOR_ISOLATED) {
-        return emit(split, start, end, error);
+        bool is_removed = step->behavior == BEHAVIOR_REMOVED && is_match;
+        return is_removed || emit(split, start, end, error);
     }
     if (joins_held(split, step->behavior, is_match)) {
         split->held_end = end;
@@ -378,6 +378,7 @@ static bool add_part(struct split *split, size_t start, size_t end, bool is_matc
     }
     size_t held_start = split->held_start;
     size_t held_end = split->held_end;
+    split->has_held = true;
     split->held_start = start;
     split->held_end = end;
     split->held_is_match = is_match;
@@ -388,28 +389,24 @@ static bool run_split(struct run *run, size_t index, struct piece piece, struct 
 {
     const struct step *step = &run->pre_tokenizer->steps[index];
     struct split split = {.run = run, .index = index, .piece = piece};
+    struct pattern_walk walk = PATTERN_WALK_BEGIN;
     size_t done = 0;
-    for (size_t from = 0; from < piece.text.size;) {
+    for (;;) {
         struct pattern_match match = {0, 0};
-        if (!pattern_find(step->pattern, &run->scratch->pattern, piece.text, from, &match, error)) {
+        if (!pattern_next(step->pattern, &run->scratch->pattern, piece.text, &walk, &match,
+                          error)) {
             return false;
         }
         if (match.start == SIZE_MAX) {
             break;
         }
-        if (!add_part(&split, done, match.start, false, error) ||
+        if ((match.start > done && !add_part(&split, done, match.start, false, error)) ||
             !add_part(&split, match.start, match.end, true, error)) {
             return false;
         }
         done = match.end;
-        from = match.end;
-        if (match.start == match.end && from < piece.text.size) { // an empty match cuts here
-            size_t size = 0;
-            (void)utf8_decode(piece.text.data + from, &size);
-            from += size;
-        }
     }
-    return add_part(&split, done, piece.text.size, false, error) &&
+    return (done == piece.text.size || add_part(&split, done, piece.text.size, false, error)) &&
            emit(&split, split.held_start, split.held_end, error);
 }
 
