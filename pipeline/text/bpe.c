@@ -446,7 +446,7 @@ bool bpe_encode(const struct bpe *bpe, struct bpe_scratch *scratch, struct bytes
 /* --- Finishing --- */
 
 /* The shortcut needs every byte to be a symbol. */
-static bool fill_byte_pairs(struct bpe *bpe, struct error *error)
+static bool open_byte_pairs(struct bpe *bpe, struct error *error)
 {
     for (size_t i = 0; i < 256; i++) {
         if (bpe->first_ids[i] < 0) {
@@ -505,7 +505,7 @@ bool bpe_finish(struct bpe *bpe, struct error *error)
         char text = (char)byte;
         bpe->first_ids[byte] = vocabulary_find(&bpe->words, &text, 1);
     }
-    if (bpe->is_byte_level && !fill_byte_pairs(bpe, error)) {
+    if (bpe->is_byte_level && !open_byte_pairs(bpe, error)) {
         return false;
     }
     bpe->cuts_at_spaces = can_cut_at_spaces(bpe);

@@ -113,6 +113,11 @@ static bool reserve(struct code_points *points, size_t count, struct error *erro
     return true;
 }
 
+static void release(struct code_points *points)
+{
+    free(points->items);
+}
+
 static int class_of(int32_t c)
 {
     return utf8proc_get_property(c)->combining_class;
@@ -237,7 +242,7 @@ bool unicode_form_run(const struct unicode_form *form, struct bytes text, struct
         is_good = append_normalized(form, stretch, &points, out, error);
         done = end;
     }
-    free(points.items);
+    release(&points);
     if (is_good && done > 0) {
         buffer_append(out, text.data + done, text.size - done);
     }

@@ -17,21 +17,32 @@ static uint64_t mix(uint64_t a)
     return a ^ a >> 29;
 }
 
+static uint64_t load(const char *text, size_t size)
+{
+    uint64_t word = 0;
+    memcpy(&word, text, size);
+    return word;
+}
+
+/* The last 1 to 8 bytes as one word, by two loads that may overlap. */
+static uint64_t load_tail(const char *text, size_t size)
+{
+    if (size >= 4) {
+        return load(text, 4) | load(text + size - 4, 4) << 32;
+    }
+    return (uint64_t)(unsigned char)text[0] | (uint64_t)(unsigned char)text[size / 2] << 8 |
+           (uint64_t)(unsigned char)text[size - 1] << 16;
+}
+
 static uint32_t hash_of(const char *text, size_t size)
 {
     uint64_t hash = size * UINT64_C(0x9E3779B97F4A7C15);
-    while (size >= sizeof(uint64_t)) {
-        uint64_t word = 0;
-        memcpy(&word, text, sizeof word);
-        hash = mix(hash ^ word);
-        text += sizeof word;
-        size -= sizeof word;
+    for (; size > 8; size -= 8, text += 8) {
+        hash = mix(hash ^ load(text, 8));
     }
-    uint64_t tail = 0;
-    for (size_t i = 0; i < size; i++) {
-        tail = tail << 8 | (unsigned char)text[i];
+    if (size > 0) {
+        hash = mix(hash ^ load_tail(text, size));
     }
-    hash = mix(mix(hash ^ tail));
     return (uint32_t)(hash ^ hash >> 32);
 }
 

@@ -1,10 +1,8 @@
 /* Stop strings in growing text, also against a search of the whole text. */
 #include "pipeline/text/stop_rule.h"
 
-#include <stdlib.h>
-#include <time.h>
-
 #include "tests/support/cmocka.h"
+#include "tests/support/seed.h"
 
 static int setup(void **state)
 {
@@ -103,9 +101,9 @@ static void test_refuses_empty_long_and_many_strings(void **state)
 
 static size_t random_text(char *text, size_t size_max)
 {
-    size_t size = (size_t)rand() % size_max + 1;
+    size_t size = random_below(size_max) + 1;
     for (size_t i = 0; i < size; i++) {
-        text[i] = (char)('a' + rand() % 2);
+        text[i] = (char)('a' + random_below(2));
     }
     return size;
 }
@@ -144,7 +142,7 @@ static void check_random(struct arena *arena)
     assert_true(stop_rule_init(&rule, arena, strings, 3, &error));
     size_t cut = naive_cut(strings, 3, text);
     for (size_t start = 0; start < text.size && !stop_rule_has_stopped(&rule);) {
-        size_t size = (size_t)rand() % 5;
+        size_t size = random_below(5);
         size = size > text.size - start ? text.size - start : size;
         (void)stop_rule_feed(&rule, (struct bytes){text.data + start, size});
         assert_true(stop_rule_safe_size(&rule) <= cut);
@@ -155,10 +153,7 @@ static void check_random(struct arena *arena)
 
 static void test_agrees_with_a_search_of_the_whole_text(void **state)
 {
-    const char *given = getenv("TEST_SEED");
-    unsigned seed = given == NULL ? (unsigned)time(NULL) : (unsigned)strtoul(given, NULL, 10);
-    print_message("TEST_SEED=%u\n", seed);
-    srand(seed);
+    seed_random();
     (void)state;
     for (size_t i = 0; i < 2000; i++) {
         struct arena *arena = arena_open(1 << 16);
