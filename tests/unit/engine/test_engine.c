@@ -285,6 +285,23 @@ static void gate_wait(struct gate *gate)
     CHECK(pthread_mutex_unlock(&gate->mutex) == 0);
 }
 
+/* As harness_open, with the gate before the device. */
+static void gated_open(struct harness *harness, const struct engine_options *options,
+                       struct gate *gate)
+{
+    harness_open(harness, options);
+    engine_close(harness->engine);
+    *gate = (struct gate){.mutex = PTHREAD_MUTEX_INITIALIZER,
+                          .changed = PTHREAD_COND_INITIALIZER,
+                          .inner = simulated_device_table(&harness->device)};
+    struct device table = gate->inner;
+    table.forward = gated_forward;
+    table.sample = gated_sample;
+    table.context = gate;
+    struct error error = {0};
+    assert_true(engine_open_devices(options, &table, &harness->engine, &error));
+}
+
 static void test_submit_is_refused_beyond_max_waiting(void **state)
 {
     (void)state;
@@ -292,17 +309,8 @@ static void test_submit_is_refused_beyond_max_waiting(void **state)
     struct engine_options options = engine_options_for(&harness);
     options.max_waiting = 5;
     options.max_num_seqs = 1;
-    harness_open(&harness, &options);
-    engine_close(harness.engine);
-    struct gate gate = {.mutex = PTHREAD_MUTEX_INITIALIZER,
-                        .changed = PTHREAD_COND_INITIALIZER,
-                        .inner = simulated_device_table(&harness.device)};
-    struct device table = gate.inner;
-    table.forward = gated_forward;
-    table.sample = gated_sample;
-    table.context = &gate;
-    struct error error = {0};
-    assert_true(engine_open_devices(&options, &table, &harness.engine, &error));
+    struct gate gate;
+    gated_open(&harness, &options, &gate);
     struct workload workload;
     workload_for(&workload, 10, 4);
     assert_true(engine_submit(harness.engine, &workload.jobs[0].sequence));
@@ -326,6 +334,33 @@ static void test_submit_is_refused_beyond_max_waiting(void **state)
     assert_int_equal(workload.jobs[5].finished_count, 0);
     engine_get_stats(harness.engine, &stats);
     assert_int_equal(stats.waiting, 0);
+    harness_close(&harness);
+    workload_close(&workload);
+}
+
+static void test_withdraw_ends_what_waits_and_leaves_what_runs(void **state)
+{
+    (void)state;
+    struct harness harness = {0};
+    struct engine_options options = engine_options_for(&harness);
+    options.max_num_seqs = 1;
+    struct gate gate;
+    gated_open(&harness, &options, &gate);
+    struct workload workload;
+    workload_for(&workload, 3, 6);
+    assert_true(engine_submit(harness.engine, &workload.jobs[0].sequence));
+    gate_wait(&gate);
+    assert_true(engine_submit(harness.engine, &workload.jobs[1].sequence));
+    assert_true(engine_submit(harness.engine, &workload.jobs[2].sequence));
+    engine_withdraw(harness.engine, &workload.jobs[0].sequence);
+    engine_withdraw(harness.engine, &workload.jobs[1].sequence);
+    gate_open(&gate);
+    wait_for_finished(&harness, 3);
+    assert_int_equal(workload.jobs[1].sequence.finish_reason, FINISH_CANCELLED);
+    assert_int_equal(atomic_load(&workload.jobs[1].sequence.output_count), 0);
+    assert_true(workload.jobs[0].sequence.finish_reason != FINISH_CANCELLED);
+    check_output(&harness, &workload.jobs[0]);
+    check_output(&harness, &workload.jobs[2]);
     harness_close(&harness);
     workload_close(&workload);
 }
@@ -386,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_cancel_and_stop_from_other_threads_race_with_the_end),
         cmocka_unit_test(test_close_finishes_what_is_inside_as_cancelled),
         cmocka_unit_test(test_submit_is_refused_beyond_max_waiting),
+        cmocka_unit_test(test_withdraw_ends_what_waits_and_leaves_what_runs),
         cmocka_unit_test(test_stop_within_progress_ends_the_sequence_at_once),
         cmocka_unit_test(test_impossible_options_are_refused),
     };
