@@ -286,6 +286,41 @@ static void init_running(struct running_sequence *running, struct sequence_state
     }
 }
 
+/* Tokens in whole blocks, from `first` on, that both have. */
+static int shared_count(const struct scheduler *scheduler, const struct sequence *a,
+                        const struct sequence *b, int first)
+{
+    int end = a->prompt_count < b->prompt_count ? a->prompt_count : b->prompt_count;
+    int token = first;
+    while (token < end && a->prompt[token] == b->prompt[token]) {
+        token++;
+    }
+    return (token - first) / scheduler->block_tokens * scheduler->block_tokens;
+}
+
+/* True when a sequence that runs is just computing at least a quarter of what the newcomer would
+ * have to compute: it is then found in the cache in a step or two. */
+static bool is_being_computed(const struct scheduler *scheduler,
+                              const struct running_sequence *newcomer)
+{
+    if (!scheduler->enable_prefix_caching) {
+        return false;
+    }
+    int first = newcomer->blocks_count * scheduler->block_tokens;
+    int needed = newcomer->known_count - first;
+    for (int i = 0; i < scheduler->running_count; i++) {
+        const struct running_sequence *running = scheduler->running[i];
+        if (rows_wanted(running) > 1 && running->published_count == newcomer->blocks_count &&
+            running->identity == newcomer->identity) {
+            int shared = shared_count(scheduler, running->sequence, newcomer->sequence, first);
+            if (shared > 0 && 4 * shared >= needed) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* The blocks that those that run will soon want: one each. Without them an admission would only
  * cause a preemption. */
 static int reserved_count(const struct scheduler *scheduler)
@@ -293,7 +328,8 @@ static int reserved_count(const struct scheduler *scheduler)
     return scheduler->running_count;
 }
 
-/* Takes the first one from the waiting if there are blocks for all of its tokens. */
+/* Takes the first one from the waiting if there are blocks for all of its tokens, and nothing is
+ * gained by taking it later. */
 static struct running_sequence *admit(struct scheduler *scheduler, struct sequence_state *state)
 {
     int idle_count = kv_blocks_idle_count(scheduler->blocks);
@@ -305,6 +341,9 @@ static struct running_sequence *admit(struct scheduler *scheduler, struct sequen
     struct running_sequence *running = scheduler->unused[unused_top];
     init_running(running, state);
     int idle_found_count = find_prefix(scheduler, running);
+    if (is_being_computed(scheduler, running)) {
+        return NULL;
+    }
     int found_count = running->blocks_count;
     int needed_count = divide_up(running->known_count, scheduler->block_tokens) - found_count;
     if (idle_count < needed_count + idle_found_count + reserved_count(scheduler)) {

@@ -6,8 +6,9 @@
  *   2. sequences whose prompt is not computed yet get what is left of the rows, in order of
  * admission;
  *   3. while rows are left, the best waiting sequence is admitted, with what the prefix cache has
- * of it and with new blocks for the rest of its tokens. Nobody passes a first one that must wait
- *      for blocks, so it does not starve, and nobody is admitted in a step that preempted.
+ *      of it and with new blocks for the rest of its tokens. Admission pauses in a step that
+ *      preempted, and while the best one lacks blocks or shares much of its prompt with one that is
+ *      being computed. Nobody passes it, so it does not starve.
  *
  * Preemption is recomputation: blocks are released (and stay in the prefix cache while they can)
  * and prompt and output are computed again later. Because the first in order is never preempted for

@@ -159,6 +159,67 @@ static void test_output_is_cached_for_a_prompt_that_goes_on_from_it(void **state
     world_close(&world);
 }
 
+static int64_t prompt_rows_of(struct world *world)
+{
+    struct engine_stats stats;
+    for (int i = 0; i < world->workload.jobs_count; i++) {
+        world_submit(world, i);
+    }
+    while (runner_has_work(world->runner)) {
+        world_step(world);
+    }
+    runner_get_stats(world->runner, &stats);
+    return stats.prompt_tokens_total;
+}
+
+static void test_equal_prompts_that_come_together_are_computed_once(void **state)
+{
+    (void)state;
+    struct random random = {14};
+    struct world_options options = plain_options();
+    options.workload.jobs_count = 8;
+    options.max_num_seqs = 8;
+    options.max_num_batched_tokens = 400;
+    struct world world;
+    world_open(&world, &options, &random);
+    for (int i = 0; i < 8; i++) {
+        (void)plain_job(&world, i, 41, 2);
+    }
+    assert_int_equal(prompt_rows_of(&world), 41 + 7);
+    for (int i = 0; i < 8; i++) {
+        world_check_output(&world, &world.workload.jobs[i]);
+    }
+    world_close(&world);
+}
+
+/* A quarter of each prompt is shared; the ideal computes it once. */
+static void test_a_shared_quarter_saves_nearly_all_that_it_can(void **state)
+{
+    (void)state;
+    static const int budgets[] = {128, 256, 1024, 4096};
+    for (size_t b = 0; b < sizeof budgets / sizeof budgets[0]; b++) {
+        struct random random = {15};
+        struct world_options options = plain_options();
+        options.device.context_tokens = 400;
+        options.device.blocks_count = 8000;
+        options.workload.jobs_count = 64;
+        options.max_num_seqs = 64;
+        options.max_num_batched_tokens = budgets[b];
+        struct world world;
+        world_open(&world, &options, &random);
+        for (int i = 0; i < 64; i++) {
+            struct test_job *job = plain_job(&world, i, 256, 4);
+            for (int t = 64; t < 256; t++) {
+                job->prompt[t] = random_between(&random, 0, 49);
+            }
+        }
+        int64_t rows = prompt_rows_of(&world);
+        int64_t saved = INT64_C(64) * 256 - rows;
+        assert_true((double)saved >= 0.95 * 63 * 64);
+        world_close(&world);
+    }
+}
+
 static void test_lower_priority_runs_first(void **state)
 {
     (void)state;
@@ -226,6 +287,8 @@ int main(void)
         cmocka_unit_test(test_what_can_never_run_finishes_at_once),
         cmocka_unit_test(test_a_repeated_prompt_is_served_from_the_cache_but_for_its_last_token),
         cmocka_unit_test(test_output_is_cached_for_a_prompt_that_goes_on_from_it),
+        cmocka_unit_test(test_equal_prompts_that_come_together_are_computed_once),
+        cmocka_unit_test(test_a_shared_quarter_saves_nearly_all_that_it_can),
         cmocka_unit_test(test_lower_priority_runs_first),
         cmocka_unit_test(test_models_with_work_get_equal_shares_of_rows),
     };
