@@ -1,5 +1,5 @@
-/* settings: prints the reference pages (deploy/SETTINGS.md and deploy/METRICS.md are its output), or
- * the values that a configuration gives. */
+/* settings: prints the reference pages, which deploy/SETTINGS.md and deploy/METRICS.md are, or the
+ * values that a configuration gives. */
 #include "worker/command.h"
 
 #include <stdio.h>

@@ -95,7 +95,7 @@ void config_close(struct config *config); // accepts NULL
 /* The value of a librdkafka property, or NULL. */
 const char *config_kafka(const struct config *config, const char *name);
 
-/* A JSON array of every setting with its value here, without the `kafka` properties and `models`. */
+/* A JSON array of every setting with its value here, without `kafka` and `models`. */
 struct buffer;
 void config_write_json(const struct config *config, struct buffer *out);
 

@@ -75,8 +75,16 @@ static void write_ready(struct http *http, struct page *page)
     buffer_append_char(&page->body, '\n');
 }
 
+static void sample(struct http *http)
+{
+    if (http->options.sample != NULL) {
+        http->options.sample(http->options.context);
+    }
+}
+
 static void write_metrics(struct http *http, struct page *page)
 {
+    sample(http);
     struct buffer ignored;
     buffer_init(&ignored, 2 * REASON_BYTES_MAX);
     (void)write_readiness(http, &ignored); // for its metric
@@ -120,6 +128,7 @@ static void write_status(struct http *http, struct page *page)
     };
     struct buffer *out = &page->body;
     struct buffer readiness;
+    sample(http);
     buffer_init(&readiness, 2 * REASON_BYTES_MAX);
     (void)write_readiness(http, &readiness);
     page->type = "text/html; charset=utf-8";

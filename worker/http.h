@@ -4,8 +4,8 @@
  *     /readyz   200, or 503 with why     /         a status page
  *
  * The server is libmicrohttpd without threads, driven by the loop through its epoll descriptor.
- * What comes in is untrusted: connections, and the bytes and time of each, are bounded; each has one
- * request, and nothing but GET and HEAD is answered. Thread: loop.
+ * What comes in is untrusted: connections, and the bytes and time of each, are bounded; each has
+ * one request, and nothing but GET and HEAD is answered. Thread: loop.
  */
 #ifndef WORKER_HTTP_H
 #define WORKER_HTTP_H
@@ -30,6 +30,8 @@ struct http_options {
     bool port_is_default; // then a taken port gives another one and a warning
     /* Whether this process takes work; otherwise writes why into `reason`. */
     bool (*is_ready)(void *context, struct buffer *reason);
+    /* Brings gauges up to date before they are shown; may be NULL. */
+    void (*sample)(void *context);
     void *context;
 };
 

@@ -70,7 +70,7 @@ static void write_completion_logprobs(const struct openai_choice *choice, struct
         buffer_printf(out, "%s%" PRId64, i > 0 ? "," : "", offset);
         offset += characters(choice->logprobs[i].token);
     }
-    // Of the alternatives there is only the chosen token itself, as vLLM gives it for `logprobs: 0`.
+    // Of the alternatives only the chosen token itself, as vLLM gives it for `logprobs: 0`.
     buffer_append_text(out, "],\"top_logprobs\":[");
     for (int i = 0; i < choice->logprobs_count; i++) {
         buffer_append_text(out, i > 0 ? ",{" : "{");

@@ -28,6 +28,12 @@ static bool tell_ready(void *context, struct buffer *reason)
     return is_ready;
 }
 
+static void sample(void *context)
+{
+    assert_ptr_equal(context, &is_ready);
+    metrics_set(METRIC_RUNNING, 0, metrics_value(METRIC_RUNNING, 0) + 1);
+}
+
 /* A port that was free a moment ago. */
 static int free_port(void)
 {
@@ -42,8 +48,11 @@ static int free_port(void)
 
 static struct http_options options_for(int port)
 {
-    return (struct http_options){
-        .host = "127.0.0.1", .port = port, .is_ready = tell_ready, .context = &is_ready};
+    return (struct http_options){.host = "127.0.0.1",
+                                 .port = port,
+                                 .is_ready = tell_ready,
+                                 .sample = sample,
+                                 .context = &is_ready};
 }
 
 static int setup(void **state)
@@ -188,6 +197,17 @@ static void test_shows_metrics(void **state)
     assert_non_null(strstr(client.response, "Content-Type: text/plain; version=0.0.4"));
 }
 
+static void test_samples_gauges_before_it_shows_them(void **state)
+{
+    (void)state;
+    metrics_set(METRIC_RUNNING, 0, 0);
+    assert_answer(get("/metrics"), "HTTP/1.1 200", "\nmillrace_num_requests_running 1\n");
+    assert_answer(get("/metrics"), "HTTP/1.1 200", "\nmillrace_num_requests_running 2\n");
+    assert_answer(get("/"), "HTTP/1.1 200", "sequences running</th><td align=right>3<");
+    assert_answer(get("/healthz"), "HTTP/1.1 200", "ok");
+    assert_true(metrics_value(METRIC_RUNNING, 0) == 3);
+}
+
 static void test_shows_a_status_page_with_the_reason_escaped(void **state)
 {
     (void)state;
@@ -298,6 +318,7 @@ int main(void)
         TEST(test_tells_that_it_lives),
         TEST(test_tells_whether_it_is_ready_and_why_not),
         TEST(test_shows_metrics),
+        TEST(test_samples_gauges_before_it_shows_them),
         TEST(test_shows_a_status_page_with_the_reason_escaped),
         TEST(test_refuses_other_paths_and_methods),
         TEST(test_does_not_read_a_body),
