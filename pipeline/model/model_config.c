@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "pipeline/model/model_json.h"
@@ -273,7 +274,7 @@ static bool read_config(const json_t *root, struct model_config *config, struct 
     if (family == NULL || !read_sizes(root, config, error) || !check_sizes(config, error)) {
         return false;
     }
-    strncpy(config->architecture, family->architecture, sizeof(config->architecture) - 1);
+    (void)snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
     config->has_qkv_bias = family->has_qkv_bias;
     if (family->may_have_bias) {
         bool has_bias = false;

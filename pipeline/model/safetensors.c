@@ -132,7 +132,7 @@ static bool read_tensor(const struct shard *shard, size_t data_at, const char *n
     if (element_bytes == 0) {
         return fail(error, shard, name, "the dtype is unknown");
     }
-    strncpy(tensor->dtype, dtype, sizeof(tensor->dtype) - 1);
+    (void)snprintf(tensor->dtype, sizeof tensor->dtype, "%s", dtype);
     size_t count = 0;
     size_t bytes = 0;
     size_t end = 0;

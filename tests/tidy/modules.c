@@ -38,6 +38,12 @@ static bool is_same_folder(const char *a, const char *b)
     return strncmp(a, b, length) == 0 && strchr(b + length, '/') == NULL;
 }
 
+/* Whether `path` lies in the folder of `user` or in one below it. */
+static bool is_below(const char *path, const char *user)
+{
+    return strncmp(path, user, (size_t)(strrchr(user, '/') + 1 - user)) == 0;
+}
+
 static void own_header(const char *path, char *header, size_t header_size)
 {
     (void)snprintf(header, header_size, "%.*s.h", (int)strcspn(path, "."), path);
@@ -98,14 +104,14 @@ static bool is_listed_untested(const char *path)
     return false;
 }
 
-/* Whether a source that is marked as tested, of the given folder or else of tests/, includes the
- * header of source `index`. */
+/* Whether a test, or a source of the same folder or of one above it that is marked as tested,
+ * includes the header of source `index`. */
 static bool is_used_by_tested(const struct tree *tree, size_t index)
 {
     for (size_t i = 0; i < tree->count; i++) {
         const char *user = tree->sources[i].path;
         bool counts = text_starts_with(user, "tests/") ||
-                      (tree->is_tested[i] && is_same_folder(tree->sources[index].path, user));
+                      (tree->is_tested[i] && is_below(tree->sources[index].path, user));
         if (counts && i != index && includes(&tree->sources[i], tree->headers[index])) {
             return true;
         }
@@ -114,7 +120,7 @@ static bool is_used_by_tested(const struct tree *tree, size_t index)
 }
 
 /* A module is tested when a test includes its header, or when a tested module of its own folder
- * does: parts are tested through the interface of the whole. */
+ * or the one above does: parts are tested through the interface of the whole. */
 static void mark_tested(struct tree *tree)
 {
     bool has_changed = true;

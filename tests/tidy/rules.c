@@ -62,8 +62,8 @@ static const struct banned {
     {"sprintf", "snprintf", {0}},
     {"vsprintf", "vsnprintf", {0}},
     {"gets", "fgets", {0}},
-    {"strtok", "strcspn and strspn", {0}},
-    {"atoi", "strtol with errno and the end pointer checked", {0}},
+    {"strtok", "strcspn and strspn", {"tests/"}},
+    {"atoi", "strtol with errno and the end pointer checked", {"tests/"}},
     {"atol", "strtol with errno and the end pointer checked", {0}},
     {"atof", "strtod with errno and the end pointer checked", {0}},
     {"alloca", "struct arena", {0}},
@@ -89,13 +89,13 @@ static const char *const owning_verbs[] = {
 
 /* or in a file on this list, or in a test. */
 static const char *const allocators[] = {
-    "schemas/base/arena.c",           // what the others allocate from
-    "schemas/base/buffer.c",          // the same
-    "schemas/records/record_codec.c", // the schemas' field tables, built once at start
-    "pipeline/text/bpe.c",            // the tables, built once when a tokenizer is opened
-    "pipeline/text/unicode_form.c",   // utf8proc allocates its result, which is copied and freed
-    "worker/registry.c",              // one HTTP request, from asking to its answer
-    "pipeline/model/safetensors.c",   // the table of tensors, read when a model is opened
+    "schemas/base/arena.c",         // what the others allocate from
+    "schemas/base/buffer.c",        // the same
+    "schemas/records/writers.c",    // the table of schemas, which grows by what it meets
+    "pipeline/text/bpe.c",          // the tables, built once when a tokenizer is opened
+    "pipeline/text/unicode_form.c", // utf8proc allocates its result, which is copied and freed
+    "worker/registry.c",            // one HTTP request, from asking to its answer
+    "pipeline/model/safetensors.c", // the table of tensors, read when a model is opened
     "tests/",
     "bench/",
 };
