@@ -27,7 +27,8 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/* English-like text with what JSON escapes: a line break about each 80 bytes, now and then a quote. */
+/* English-like text with what JSON escapes: a line break about each 80 bytes, now and then a quote.
+ */
 static void append_prose(struct buffer *buffer, size_t size)
 {
     static const char *const words[] = {"the ",    "invoice ",     "of ",          "payment ",

@@ -29,8 +29,8 @@ void buffer_append_text(struct buffer *buffer, const char *text);
 void buffer_append_char(struct buffer *buffer, char c);
 void buffer_printf(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Appends `size` bytes, all 0, for the caller to overwrite; NULL on failure. Borrowed until the next
- * append or close. */
+/* Appends `size` bytes, all 0, for the caller to overwrite; NULL on failure. Borrowed until the
+ * next append or close. */
 char *buffer_extend(struct buffer *buffer, size_t size);
 /* Cuts back to `size`, which must not be more than the present size. */
 void buffer_truncate(struct buffer *buffer, size_t size);

@@ -66,7 +66,7 @@ struct record_codec *record_codec_open(const struct record_codec_options *option
     codec->options = *options;
     buffer_init(&codec->frame, body_compressed_bytes_max(options->body_bytes_max));
     codec->bodies = body_codec_open();
-    if (codec->bodies == NULL) {
+    if (codec->bodies == NULL || !writers_open(&codec->writers)) {
         error_set(error, ERROR_FATAL, NULL, NULL, "out of memory");
         record_codec_close(codec);
         return NULL;

@@ -1,4 +1,5 @@
-/* record_kinds: the four records, each with its table and its current schema. Thread: any; constants. */
+/* record_kinds: the four records, each with its table and its current schema. Thread: any;
+ * constants. */
 #ifndef SCHEMAS_RECORDS_RECORD_KINDS_H
 #define SCHEMAS_RECORDS_RECORD_KINDS_H
 

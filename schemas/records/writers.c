@@ -5,6 +5,22 @@
 
 #include "schemas/records/record_kinds.h"
 
+bool writers_open(struct writers *writers)
+{
+    writers->count = 0;
+    writers->items = calloc(WRITERS_MAX, sizeof *writers->items);
+    return writers->items != NULL;
+}
+
+void writers_close(struct writers *writers)
+{
+    for (size_t i = 0; i < writers->count; i++) {
+        avro_plan_close(writers->items[i].plan);
+    }
+    free(writers->items);
+    *writers = (struct writers){.count = 0};
+}
+
 const struct writer *writers_find(const struct writers *writers, enum writer_key key_kind,
                                   uint64_t key)
 {
@@ -41,27 +57,6 @@ static bool schema_kind(struct bytes schema_json, enum record_kind *kind_out, st
     return ok;
 }
 
-/* A free place in the table, which counts only once `count` grows. */
-static struct writer *next_place(struct writers *writers, struct error *error)
-{
-    if (writers->count == WRITERS_MAX) {
-        error_set(error, ERROR_UNDECODABLE, NULL, NULL,
-                  "the table of Avro schemas is full, it holds %d", WRITERS_MAX);
-        return NULL;
-    }
-    if (writers->count == writers->capacity) {
-        size_t capacity = writers->capacity == 0 ? 16 : 2 * writers->capacity;
-        struct writer *items = realloc(writers->items, capacity * sizeof *items);
-        if (items == NULL) {
-            error_set(error, ERROR_FATAL, NULL, NULL, "out of memory");
-            return NULL;
-        }
-        writers->items = items;
-        writers->capacity = capacity;
-    }
-    return &writers->items[writers->count];
-}
-
 bool writer_is_usable(const struct writer *writer, struct error *error)
 {
     if (writer->plan == NULL) {
@@ -77,24 +72,15 @@ bool writers_add(struct writers *writers, enum writer_key key_kind, uint64_t key
     if (known != NULL) {
         return writer_is_usable(known, error);
     }
-    struct writer *writer = next_place(writers, error);
-    if (writer == NULL) {
-        return false;
+    if (writers->count == WRITERS_MAX) {
+        return error_set(error, ERROR_UNDECODABLE, NULL, NULL,
+                         "the table of Avro schemas is full, it holds %d", WRITERS_MAX);
     }
+    struct writer *writer = &writers->items[writers->count++];
     *writer = (struct writer){.key_kind = key_kind, .key = key};
     if (schema_kind(schema_json, &writer->kind, &writer->refusal)) {
         writer->plan =
             avro_plan_open(schema_json, record_infos[writer->kind].layout, &writer->refusal);
     }
-    writers->count++;
     return writer_is_usable(writer, error);
-}
-
-void writers_close(struct writers *writers)
-{
-    for (size_t i = 0; i < writers->count; i++) {
-        avro_plan_close(writers->items[i].plan);
-    }
-    free(writers->items);
-    *writers = (struct writers){.count = 0};
 }

@@ -1,7 +1,7 @@
 /* writers: the table of those who wrote Avro values, found by Confluent id or by fingerprint.
  *
- * A schema that cannot be used has its place, too, with the reason: a topic full of its values must not
- * ask the registry for each. Entries never leave; a registry's ids never change their meaning.
+ * A schema that cannot be used has its place, too, with the reason: a topic full of its values must
+ * not ask the registry for each. Entries never leave; a registry's ids never change their meaning.
  *
  * Thread: loop (libavro).
  */
@@ -29,14 +29,14 @@ struct writer {
 };
 
 struct writers {
-    struct writer *items;
+    struct writer *items; // WRITERS_MAX of them
     size_t count;
-    size_t capacity;
 };
 
-void writers_close(struct writers *writers); // frees; a zeroed struct is empty
+bool writers_open(struct writers *writers) MUST_CHECK; // false when out of memory
+void writers_close(struct writers *writers);           // a zeroed struct is closed
 
-/* NULL where there is none; borrowed until the next writers_add. */
+/* NULL where there is none; borrowed until writers_close. */
 const struct writer *writers_find(const struct writers *writers, enum writer_key key_kind,
                                   uint64_t key);
 

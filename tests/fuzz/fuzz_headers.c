@@ -1,4 +1,5 @@
-/* Headers that a request brought. Input: any number of (name size, value size or FF for none, name, value). */
+/* Headers that a request brought. Input: any number of (name size, value size or FF for none, name,
+ * value). */
 #include "tests/fuzz/fuzz.h"
 
 #include "schemas/base/check.h"
@@ -29,7 +30,8 @@ static size_t parse(const uint8_t *at, const uint8_t *end, struct header *items)
     return count;
 }
 
-/* Ours come first and once; the copies keep within their bounds and none is lost without being counted. */
+/* Ours come first and once; the copies keep within their bounds and none is lost without being
+ * counted. */
 static void check(const struct headers *made, const struct headers *request, size_t dropped)
 {
     size_t bytes = 0;

@@ -1,5 +1,5 @@
-/* Request values as they come from a topic. What decodes must encode in every form, and the result must
- * decode again to the same record. */
+/* Request values as they come from a topic. What decodes must encode in every form, and the result
+ * must decode again to the same record. */
 #include "tests/fuzz/fuzz.h"
 
 #include "schemas/base/check.h"

@@ -1,5 +1,5 @@
-/* Response and comparison values as `collect` and `report` read them from a topic, and the schema texts that a
- * registry answers with: 'S' and a schema, then NUL and a value that it wrote. */
+/* Response and comparison values as `collect` and `report` read them from a topic, and the schema
+ * texts that a registry answers with: 'S' and a schema, then NUL and a value that it wrote. */
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

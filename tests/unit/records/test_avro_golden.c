@@ -1,4 +1,5 @@
-/* Golden bytes that fastavro wrote (tests/golden/avro/make.py): we read them, and write the same bytes. */
+/* Golden bytes that fastavro wrote (tests/golden/avro/make.py): we read them, and write the same
+ * bytes. */
 #include "schemas/records/record_codec.h"
 
 #include <stdio.h>
@@ -146,7 +147,8 @@ static void a_zstd_body_from_another_writer_is_read(void **state)
     record_codec_close(codec);
 }
 
-/* Other order, unknown and recursive fields, promotions, swapped unions, renumbered enum, absent fields. */
+/* Other order, unknown and recursive fields, promotions, swapped unions, renumbered enum, absent
+ * fields. */
 static void a_value_of_a_foreign_schema_is_resolved_as_avro_says(void **state)
 {
     (void)state;

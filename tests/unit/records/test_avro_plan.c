@@ -1,5 +1,5 @@
-/* avro_plan: the same records as libavro's own reader and resolver, on random values; and hostile values, on
- * which libavro's reader cannot be let loose. */
+/* avro_plan: the same records as libavro's own reader and resolver, on random values; and hostile
+ * values, on which libavro's reader cannot be let loose. */
 #include "schemas/records/avro_plan.h"
 
 #include <avro.h>
@@ -238,8 +238,8 @@ static void our_schemas_are_read_as_libavro_reads_them(void **state)
     compare(schema_control, schema_control, &layout_control);
 }
 
-/* libavro knows no defaults, so the writer has all fields; in another order, with others among them, some of a
- * narrower type, one that is not nullable where ours is. */
+/* libavro knows no defaults, so the writer has all fields; in another order, with others among
+ * them, some of a narrower type, one that is not nullable where ours is. */
 static void another_writers_schema_is_resolved_as_libavro_resolves_it(void **state)
 {
     (void)state;

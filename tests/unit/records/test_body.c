@@ -114,7 +114,8 @@ static void a_skippable_frame_is_no_body(void **state)
     assert_true(!decompress(fixture, &body) || body.size == 0);
 }
 
-/* A frame header (magic, descriptor F0: 8-byte size, single segment) that promises more than its block gives. */
+/* A frame header (magic, descriptor F0: 8-byte size, single segment) that promises more than its
+ * block gives. */
 static void a_frame_that_lies_about_its_size_is_refused(void **state)
 {
     struct fixture *fixture = *state;

@@ -200,7 +200,8 @@ static void members_are_bounded(void **state)
     }
 }
 
-/* jansson is stricter in two things, which the fragments leave out: huge numbers and lone surrogates. */
+/* jansson is stricter in two things, which the fragments leave out: huge numbers and lone
+ * surrogates. */
 static void it_agrees_with_jansson_on_random_texts(void **state)
 {
     (void)state;

@@ -107,7 +107,8 @@ static void the_tables_say_what_the_schemas_say(void **state)
     }
 }
 
-/* A reader keeps a field's zero where the writer did not have it, so zero must be what the schema says. */
+/* A reader keeps a field's zero where the writer did not have it, so zero must be what the schema
+ * says. */
 static void check_defaults(const json_t *schema)
 {
     const json_t *value;

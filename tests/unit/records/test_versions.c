@@ -1,5 +1,5 @@
-/* Old data against today's schemas: everything in versions/ is read, and no schema changed in a way that a
- * reader of another version cannot bear. */
+/* Old data against today's schemas: everything in versions/ is read, and no schema changed in a way
+ * that a reader of another version cannot bear. */
 #include "schemas/records/avro_plan.h"
 
 #include <jansson.h>
@@ -109,7 +109,8 @@ static bool has_default(const json_t *field)
     return json_object_get(field, "default") != NULL;
 }
 
-/* The record, and by the fields' types those within it. A type is the same in kind or it is refused. */
+/* The record, and by the fields' types those within it. A type is the same in kind or it is
+ * refused. */
 static void check_compatible(const json_t *old, const json_t *new)
 {
     size_t i;
