@@ -69,9 +69,21 @@ static bool exec_output(struct jinja_run *run, const struct jinja_node *node)
 
 static bool exec_if(struct jinja_run *run, const struct jinja_node *node)
 {
-    struct jinja_value test;
-    return jinja_eval(run, node->as.choice.test, &test) &&
-           jinja_exec(run, jinja_truth(test) ? node->as.choice.yes : node->as.choice.no);
+    for (;;) {
+        struct jinja_value test;
+        if (!jinja_eval(run, node->as.choice.test, &test)) {
+            return false;
+        }
+        if (jinja_truth(test)) {
+            return jinja_exec(run, node->as.choice.yes);
+        }
+        const struct jinja_node *no = node->as.choice.no;
+        bool is_elif = no != NULL && no->kind == NODE_IF && no->next == NULL;
+        if (!is_elif) {
+            return jinja_exec(run, no);
+        }
+        node = no; // a chain may be longer than nesting may be deep
+    }
 }
 
 /* Runs a list of statements in a new scope inside `parent`. */
@@ -100,71 +112,90 @@ bool jinja_exec_capture(struct jinja_run *run, const struct jinja_node *body,
     return executed && jinja_capture_string(run, begin, out);
 }
 
-/* The items that pass the loop's own `if`, each seen under the loop's target. */
-static bool filter_items(struct jinja_run *run, const struct jinja_node *node,
-                         const struct jinja_list *items, struct jinja_scope *parent,
-                         const struct jinja_list **out)
+/* Whether an item passes the loop's own `if`, seen under the loop's target. */
+static bool passes(struct jinja_run *run, const struct jinja_loop *loop, struct jinja_value item,
+                   bool *out)
 {
     struct jinja_scope *outer = run->scope;
-    struct jinja_scope *scope = jinja_scope_open(run, parent);
-    struct jinja_list *passed = jinja_new_list(run, 0);
-    if (scope == NULL || passed == NULL) {
-        return false;
-    }
-    run->scope = scope;
-    bool filtered = true;
-    for (size_t i = 0; filtered && i < items->count; i++) {
-        struct jinja_value test;
-        filtered = assign(run, node->as.loop.target, items->items[i]) &&
-                   jinja_eval(run, node->as.loop.test, &test) &&
-                   (!jinja_truth(test) || jinja_append(run, passed, items->items[i]));
-    }
-    run->scope = outer;
-    *out = passed;
-    return filtered;
-}
-
-/* One round of the loop, in a scope of its own. */
-static bool exec_round(struct jinja_run *run, const struct jinja_node *node,
-                       struct jinja_loop *loop)
-{
     struct jinja_scope *scope = jinja_scope_open(run, loop->scope);
     if (scope == NULL) {
         return false;
     }
+    struct jinja_value test;
     run->scope = scope;
-    return jinja_scope_set(run, scope, bytes_of("loop"),
-                           (struct jinja_value){.kind = JINJA_LOOP, .as.loop = loop}) &&
-           assign(run, node->as.loop.target, loop->items->items[loop->index0]) &&
-           jinja_exec(run, node->as.loop.body);
+    bool asked = assign(run, loop->node->as.loop.target, item) &&
+                 jinja_eval(run, loop->node->as.loop.test, &test);
+    run->scope = outer;
+    *out = asked && jinja_truth(test);
+    return asked;
+}
+
+bool jinja_loop_reach(struct jinja_run *run, struct jinja_loop *loop, size_t count)
+{
+    while (loop->items->count < count && loop->asked < loop->source->count) {
+        struct jinja_value item = loop->source->items[loop->asked++];
+        bool is_wanted = true;
+        if (loop->node->as.loop.test != NULL && !passes(run, loop, item, &is_wanted)) {
+            return false;
+        }
+        if (is_wanted && !jinja_append(run, loop->items, item)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One round of the loop, in a scope of its own inside the one that knows `loop`. */
+static bool exec_round(struct jinja_run *run, struct jinja_loop *loop, struct jinja_scope *outer)
+{
+    struct jinja_scope *scope = jinja_scope_open(run, outer);
+    if (scope == NULL) {
+        return false;
+    }
+    run->scope = scope;
+    return assign(run, loop->node->as.loop.target, loop->items->items[loop->index0]) &&
+           jinja_exec(run, loop->node->as.loop.body);
+}
+
+static bool exec_rounds(struct jinja_run *run, struct jinja_loop *loop)
+{
+    struct jinja_scope *outer = run->scope;
+    struct jinja_scope *scope = jinja_scope_open(run, loop->scope);
+    struct jinja_value value = {.kind = JINJA_LOOP, .as.loop = loop};
+    if (scope == NULL || !jinja_scope_set(run, scope, bytes_of("loop"), value)) {
+        return false;
+    }
+    for (;; loop->index0++) {
+        if (!jinja_loop_reach(run, loop, loop->index0 + 1)) {
+            return false;
+        }
+        if (loop->index0 == loop->items->count) {
+            return true;
+        }
+        bool executed = exec_round(run, loop, scope);
+        bool is_broken = run->signal == JINJA_SIGNAL_BREAK;
+        run->signal = JINJA_SIGNAL_NONE;
+        run->scope = outer;
+        if (!executed || is_broken) {
+            return executed;
+        }
+    }
 }
 
 bool jinja_exec_loop(struct jinja_run *run, const struct jinja_node *node,
                      struct jinja_value iterable, struct jinja_scope *scope, int64_t depth0)
 {
-    const struct jinja_list *items;
-    if (!jinja_iterate(run, iterable, &items) ||
-        (node->as.loop.test != NULL && !filter_items(run, node, items, scope, &items))) {
-        return false;
-    }
-    if (items->count == 0) {
-        return exec_scoped(run, node->as.loop.otherwise, scope);
-    }
     struct jinja_loop *loop = jinja_alloc(run, 1, sizeof *loop);
     if (loop == NULL) {
         return false;
     }
-    *loop = (struct jinja_loop){.node = node, .items = items, .depth0 = depth0, .scope = scope};
-    struct jinja_scope *outer = run->scope;
-    bool executed = true;
-    bool is_broken = false;
-    for (; executed && !is_broken && loop->index0 < items->count; loop->index0++) {
-        executed = exec_round(run, node, loop);
-        is_broken = run->signal == JINJA_SIGNAL_BREAK;
-        run->signal = JINJA_SIGNAL_NONE;
+    *loop = (struct jinja_loop){.node = node, .depth0 = depth0, .scope = scope};
+    loop->items = jinja_new_list(run, 0);
+    if (loop->items == NULL || !jinja_iterate(run, iterable, &loop->source) ||
+        !exec_rounds(run, loop)) {
+        return false;
     }
-    run->scope = outer;
-    return executed;
+    return loop->items->count > 0 || exec_scoped(run, node->as.loop.otherwise, scope);
 }
 
 static bool exec_for(struct jinja_run *run, const struct jinja_node *node)

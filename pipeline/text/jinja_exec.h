@@ -15,4 +15,7 @@ bool jinja_exec_loop(struct jinja_run *run, const struct jinja_node *node,
                      struct jinja_value iterable, struct jinja_scope *scope,
                      int64_t depth0) MUST_CHECK;
 
+/* Asks the loop's `if` of further items until `count` have passed or none is left. */
+bool jinja_loop_reach(struct jinja_run *run, struct jinja_loop *loop, size_t count) MUST_CHECK;
+
 #endif

@@ -145,9 +145,17 @@ static bool filter_replace(struct jinja_run *run, struct jinja_value subject,
     if (!jinja_text_of(run, subject, &text)) {
         return false;
     }
+    struct jinja_value words[3] = {arguments->bound[0], arguments->bound[1], arguments->bound[2]};
+    for (size_t i = 0; i < 2; i++) {
+        struct bytes word;
+        if (!jinja_text_of(run, words[i], &word)) {
+            return false;
+        }
+        words[i] = jinja_string(word);
+    }
     const struct jinja_native *method = jinja_method_find(jinja_string(text), bytes_of("replace"));
-    struct jinja_arguments own = {.positional = arguments->bound,
-                                  .count = arguments->bound[2].kind == JINJA_ABSENT ? 2 : 3};
+    struct jinja_arguments own = {.positional = words,
+                                  .count = words[2].kind == JINJA_ABSENT ? 2 : 3};
     return jinja_native_call(run, method, jinja_string(text), &own, out);
 }
 
@@ -286,7 +294,12 @@ static bool read_integer(struct jinja_value value, int base, int64_t *out)
         return true;
     }
     char text[100];
-    if (value.kind == JINJA_STRING && copy_numeral(value.as.text, text, sizeof text)) {
+    struct bytes digits = value.kind == JINJA_STRING ? value.as.text : bytes_of("");
+    if (base == 16 &&
+        (jinja_starts_with(digits, bytes_of("0x")) || jinja_starts_with(digits, bytes_of("0X")))) {
+        digits = jinja_part(digits, 2, digits.size);
+    }
+    if (copy_numeral(digits, text, sizeof text)) {
         char *end;
         errno = 0;
         *out = strtoll(text, &end, base);
@@ -364,6 +377,10 @@ static bool filter_round(struct jinja_run *run, struct jinja_value subject,
         return jinja_fail(run, "round's precision must be from -300 to 300");
     }
     struct jinja_value method = arguments->bound[1];
+    if (jinja_is_integer(subject) && method.kind == JINJA_ABSENT && precision >= 0) {
+        *out = jinja_integer(jinja_as_integer(subject));
+        return true;
+    }
     double value = jinja_as_float(subject);
     double scale = pow(10, (double)precision);
     if (method.kind == JINJA_STRING && bytes_equal_text(method.as.text, "ceil")) {

@@ -51,12 +51,13 @@ static bool take_value(struct jinja_run *run, struct feed *feed, struct bytes na
     return true;
 }
 
+/* Digits; max + 1 stands for everything above max. */
 static int take_number(struct bytes format, size_t *at, int max)
 {
     int number = 0;
     while (*at < format.size && format.data[*at] >= '0' && format.data[*at] <= '9') {
         number = number * 10 + (format.data[*at] - '0');
-        number = number > max ? max : number;
+        number = number > max ? max + 1 : number;
         ++*at;
     }
     return number;
@@ -109,6 +110,10 @@ static bool take_conversion(struct jinja_run *run, struct bytes format, size_t *
     }
     if (*at == format.size) {
         return jinja_fail(run, "incomplete format");
+    }
+    if (out->width > WIDTH_MAX || out->precision > PRECISION_MAX) {
+        return jinja_fail(run, "a format needs a width of at most %d and a precision of at most %d",
+                          WIDTH_MAX, PRECISION_MAX);
     }
     out->type = format.data[(*at)++];
     return true;

@@ -105,9 +105,43 @@ FUNCTION(range)
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        list->items[list->count++] = jinja_integer(part[0] + (int64_t)i * part[2]);
+        // unsigned, as the product may pass 64 bits on its way to a sum that fits
+        uint64_t item = (uint64_t)part[0] + i * (uint64_t)part[2];
+        list->items[list->count++] = jinja_integer((int64_t)item);
     }
     *out = jinja_sequence(JINJA_VIEW, list);
+    return true;
+}
+
+/* The pairs of a mapping, or of a sequence of sequences of two. */
+static bool add_pairs(struct jinja_run *run, struct jinja_value from, struct jinja_dict *dict)
+{
+    const struct jinja_list *list = NULL;
+    bool is_dict = from.kind == JINJA_DICT;
+    if (!is_dict && !jinja_iterate(run, from, &list)) {
+        return false;
+    }
+    size_t count = is_dict ? from.as.dict->count : list->count;
+    for (size_t i = 0; i < count; i++) {
+        struct jinja_pair pair;
+        const struct jinja_list *items;
+        if (is_dict) {
+            pair = from.as.dict->pairs[i];
+        } else if (!jinja_iterate(run, list->items[i], &items)) {
+            return false;
+        } else if (items->count != 2) {
+            return jinja_fail(run, "a dict needs pairs, element %zu has %zu items", i,
+                              items->count);
+        } else {
+            pair = (struct jinja_pair){items->items[0], items->items[1]};
+        }
+        if (!jinja_spend(run, 1 + dict->count / 16)) {
+            return false;
+        }
+        if (!jinja_dict_set(run->arena, dict, pair.key, pair.value)) {
+            return jinja_fail_memory(run);
+        }
+    }
     return true;
 }
 
@@ -120,18 +154,11 @@ static bool build_dict(struct jinja_run *run, const struct jinja_arguments *argu
         return false;
     }
     *out = dict;
-    if (arguments->count > 1 ||
-        (arguments->count == 1 && arguments->positional[0].kind != JINJA_DICT)) {
-        return jinja_fail(run, "expected at most one argument, a mapping");
+    if (arguments->count > 1) {
+        return jinja_fail(run, "expected at most one argument, %zu were given", arguments->count);
     }
-    if (arguments->count == 1) {
-        const struct jinja_dict *from = arguments->positional[0].as.dict;
-        for (size_t i = 0; i < from->count; i++) {
-            if (!jinja_spend(run, 1) ||
-                !jinja_dict_add(run->arena, dict, from->pairs[i].key, from->pairs[i].value)) {
-                return jinja_fail_memory(run);
-            }
-        }
+    if (arguments->count == 1 && !add_pairs(run, arguments->positional[0], dict)) {
+        return false;
     }
     for (size_t i = 0; i < arguments->keyword_count; i++) {
         if (!jinja_dict_set(run->arena, dict, jinja_string(arguments->keywords[i].name),

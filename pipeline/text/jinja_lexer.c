@@ -145,6 +145,7 @@ static void take_digits(struct lexer *lexer, char *text, size_t *size)
 
 static bool lex_radix_integer(struct lexer *lexer, int radix)
 {
+    size_t start = lexer->at;
     int64_t number = 0;
     lexer->at += 2;
     for (; peek(lexer, 0) == '_' || hex_value(peek(lexer, 0)) >= 0; lexer->at++) {
@@ -157,7 +158,8 @@ static bool lex_radix_integer(struct lexer *lexer, int radix)
             return fail(lexer, "an integer is malformed or above 64 bits");
         }
     }
-    return add(lexer, (struct jinja_token){.kind = TOKEN_INTEGER, .integer = number});
+    struct bytes text = jinja_part(lexer->source, start, lexer->at);
+    return add(lexer, (struct jinja_token){.kind = TOKEN_INTEGER, .text = text, .integer = number});
 }
 
 static bool lex_number(struct lexer *lexer)
@@ -168,6 +170,7 @@ static bool lex_number(struct lexer *lexer)
     }
     char text[NUMBER_CHARS_MAX + 4];
     size_t size = 0;
+    size_t start = lexer->at;
     bool is_float = false;
     bool follows_dot = lexer->at > 0 && lexer->source.data[lexer->at - 1] == '.';
     take_digits(lexer, text, &size);
@@ -187,19 +190,24 @@ static bool lex_number(struct lexer *lexer)
         lexer->at += 1 + sign;
         take_digits(lexer, text, &size);
     }
+    struct jinja_token token = {
+        .kind = is_float ? TOKEN_FLOAT : TOKEN_INTEGER,
+        .text = jinja_part(lexer->source, start, lexer->at),
+    };
     if (size >= NUMBER_CHARS_MAX) {
         return fail(lexer, "a number has more than 100 digits");
     }
     text[size] = '\0';
-    if (is_float) {
-        return add(lexer, (struct jinja_token){.kind = TOKEN_FLOAT, .real = strtod(text, NULL)});
-    }
     errno = 0;
-    int64_t number = strtoll(text, NULL, 10);
-    if (errno != 0) {
-        return fail(lexer, "an integer is above 64 bits");
+    if (is_float) {
+        token.real = strtod(text, NULL);
+    } else {
+        token.integer = strtoll(text, NULL, 10);
+        if (errno != 0) {
+            return fail(lexer, "an integer is above 64 bits");
+        }
     }
-    return add(lexer, (struct jinja_token){.kind = TOKEN_INTEGER, .integer = number});
+    return add(lexer, token);
 }
 
 /* \x, \u and \U: `digits` hexadecimal ones at *from. */

@@ -23,7 +23,7 @@ enum jinja_token_kind {
 struct jinja_token {
     enum jinja_token_kind kind;
     unsigned line;
-    struct bytes text; // DATA, NAME, OPERATOR; STRING after its escapes
+    struct bytes text; // as in the source; of STRING: what it means
     int64_t integer;
     double real;
 };

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "pipeline/text/jinja_exec.h"
 #include "pipeline/text/jinja_native.h"
 #include "pipeline/text/jinja_string.h"
 #include "pipeline/text/jinja_text.h"
@@ -70,42 +71,82 @@ static bool refuse(struct jinja_run *run, struct jinja_value subject, struct byt
     return true;
 }
 
-static struct jinja_value loop_neighbour(const struct jinja_loop *loop, bool is_next)
+enum loop_attribute {
+    LOOP_INDEX,
+    LOOP_INDEX0,
+    LOOP_FIRST,
+    LOOP_DEPTH,
+    LOOP_DEPTH0,
+    LOOP_PREVIOUS,
+    LOOP_NEXT, // from here on: needs to know the next item
+    LOOP_LAST,
+    LOOP_LENGTH, // from here on: needs to know all
+    LOOP_REVINDEX,
+    LOOP_REVINDEX0,
+    LOOP_ATTRIBUTES,
+};
+
+static enum loop_attribute find_loop_attribute(struct bytes name)
 {
-    bool exists = is_next ? loop->index0 + 1 < loop->items->count : loop->index0 > 0;
-    if (!exists) {
-        return jinja_undefined(JINJA_CAUSE_MEMBER, bytes_of(is_next ? "there is no next item"
-                                                                    : "there is no previous item"));
+    static const char *const names[] = {"index",  "index0",   "first",    "depth",
+                                        "depth0", "previtem", "nextitem", "last",
+                                        "length", "revindex", "revindex0"};
+    enum loop_attribute attribute = LOOP_INDEX;
+    while (attribute < LOOP_ATTRIBUTES && !bytes_equal_text(name, names[attribute])) {
+        attribute++;
     }
-    return loop->items->items[is_next ? loop->index0 + 1 : loop->index0 - 1];
+    return attribute;
 }
 
-static struct jinja_value loop_attribute(const struct jinja_loop *loop, struct bytes name)
+static struct jinja_value loop_value(const struct jinja_loop *loop, enum loop_attribute attribute)
 {
     int64_t index0 = (int64_t)loop->index0;
     int64_t count = (int64_t)loop->items->count;
-    const struct {
-        const char *name;
-        struct jinja_value value;
-    } attributes[] = {
-        {"index", jinja_integer(index0 + 1)},
-        {"index0", jinja_integer(index0)},
-        {"first", jinja_bool(index0 == 0)},
-        {"last", jinja_bool(index0 + 1 == count)},
-        {"length", jinja_integer(count)},
-        {"revindex", jinja_integer(count - index0)},
-        {"revindex0", jinja_integer(count - index0 - 1)},
-        {"depth", jinja_integer(loop->depth0 + 1)},
-        {"depth0", jinja_integer(loop->depth0)},
-        {"previtem", loop_neighbour(loop, false)},
-        {"nextitem", loop_neighbour(loop, true)},
-    };
-    for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++) {
-        if (bytes_equal_text(name, attributes[i].name)) {
-            return attributes[i].value;
-        }
+    const struct jinja_value *item = loop->items->items + loop->index0;
+    switch (attribute) {
+    case LOOP_INDEX:
+        return jinja_integer(index0 + 1);
+    case LOOP_INDEX0:
+        return jinja_integer(index0);
+    case LOOP_FIRST:
+        return jinja_bool(index0 == 0);
+    case LOOP_DEPTH:
+        return jinja_integer(loop->depth0 + 1);
+    case LOOP_DEPTH0:
+        return jinja_integer(loop->depth0);
+    case LOOP_PREVIOUS:
+        return index0 > 0
+                   ? item[-1]
+                   : jinja_undefined(JINJA_CAUSE_MEMBER, bytes_of("there is no previous item"));
+    case LOOP_NEXT:
+        return index0 + 1 < count
+                   ? item[1]
+                   : jinja_undefined(JINJA_CAUSE_MEMBER, bytes_of("there is no next item"));
+    case LOOP_LAST:
+        return jinja_bool(index0 + 1 >= count);
+    case LOOP_LENGTH:
+        return jinja_integer(count);
+    case LOOP_REVINDEX:
+        return jinja_integer(count - index0);
+    case LOOP_REVINDEX0:
+        return jinja_integer(count - index0 - 1);
+    case LOOP_ATTRIBUTES:
+        break;
     }
     return (struct jinja_value){.kind = JINJA_ABSENT};
+}
+
+static bool get_loop_attribute(struct jinja_run *run, struct jinja_loop *loop, struct bytes name,
+                               struct jinja_value *out)
+{
+    enum loop_attribute attribute = find_loop_attribute(name);
+    size_t needed = attribute >= LOOP_LENGTH ? SIZE_MAX : loop->index0 + 2;
+    if (attribute >= LOOP_NEXT && attribute < LOOP_ATTRIBUTES &&
+        !jinja_loop_reach(run, loop, needed)) {
+        return false;
+    }
+    *out = loop_value(loop, attribute);
+    return true;
 }
 
 /* Python's getattr: methods and the attributes of our own objects. ABSENT: there is none. */
@@ -124,7 +165,9 @@ static bool find_attribute(struct jinja_run *run, struct jinja_value subject, st
         return true;
     }
     if (subject.kind == JINJA_LOOP) {
-        *out = loop_attribute(subject.as.loop, name);
+        if (!get_loop_attribute(run, subject.as.loop, name, out)) {
+            return false;
+        }
     } else if (subject.kind == JINJA_MACRO && bytes_equal_text(name, "name")) {
         *out = jinja_string(subject.as.macro->signature->name);
     }
@@ -325,5 +368,44 @@ bool jinja_slice(struct jinja_run *run, struct jinja_value subject, struct jinja
         return joined;
     }
     *out = jinja_sequence(subject.kind == JINJA_TUPLE ? JINJA_TUPLE : JINJA_LIST, list);
+    return true;
+}
+
+/* One part of a path: a position where it has only digits, a key otherwise. */
+static struct jinja_value path_part(struct bytes name)
+{
+    int64_t position = 0;
+    for (size_t i = 0; i < name.size; i++) {
+        if (name.data[i] < '0' || name.data[i] > '9' || name.size > 9) {
+            return jinja_string(name);
+        }
+        position = position * 10 + (name.data[i] - '0');
+    }
+    return name.size == 0 ? jinja_string(name) : jinja_integer(position);
+}
+
+bool jinja_path(struct jinja_run *run, struct jinja_value item, struct jinja_value path,
+                struct jinja_value fallback, struct jinja_value *out)
+{
+    *out = item;
+    if (path.kind == JINJA_ABSENT || path.kind == JINJA_NONE) {
+        return true;
+    }
+    if (path.kind != JINJA_STRING) {
+        return jinja_item(run, item, path, out);
+    }
+    for (size_t at = 0; at <= path.as.text.size;) {
+        size_t dot = jinja_find(path.as.text, bytes_of("."), at);
+        dot = dot == SIZE_MAX ? path.as.text.size : dot;
+        struct bytes name = jinja_part(path.as.text, at, dot);
+        struct jinja_value index = path_part(name);
+        if (!jinja_item(run, *out, index, out)) {
+            return false;
+        }
+        if (out->kind == JINJA_UNDEFINED && fallback.kind != JINJA_ABSENT) {
+            *out = fallback;
+        }
+        at = dot + 1;
+    }
     return true;
 }

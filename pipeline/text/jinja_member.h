@@ -20,4 +20,9 @@ struct jinja_slice {
 bool jinja_slice(struct jinja_run *run, struct jinja_value subject, struct jinja_slice slice,
                  struct jinja_value *out) MUST_CHECK;
 
+/* Jinja2's attrgetter: items along a path ("a.b", or a position); `fallback`, unless it is ABSENT,
+ * replaces undefined ones. The item itself where `path` is ABSENT or none. */
+bool jinja_path(struct jinja_run *run, struct jinja_value item, struct jinja_value path,
+                struct jinja_value fallback, struct jinja_value *out) MUST_CHECK;
+
 #endif

@@ -49,6 +49,7 @@ const struct jinja_native *jinja_function_find(struct bytes name);
 
 /* Filters and methods are spread over files; the functions above ask these. */
 const struct jinja_native *jinja_sequence_filter_find(struct bytes name);
+const struct jinja_native *jinja_order_filter_find(struct bytes name);
 const struct jinja_native *jinja_string_method_find(struct bytes name);
 const struct jinja_native *jinja_search_method_find(struct bytes name);
 

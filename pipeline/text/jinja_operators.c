@@ -278,7 +278,7 @@ bool jinja_binary(struct jinja_run *run, enum jinja_operator op, struct jinja_va
                                     (is_repeatable(right) && jinja_is_integer(left)))) {
         return repeat(run, left, right, out);
     }
-    if (op == OPERATOR_MODULO && left.kind == JINJA_STRING && right.kind != JINJA_UNDEFINED) {
+    if (op == OPERATOR_MODULO && left.kind == JINJA_STRING) {
         return jinja_format(run, left, right, out);
     }
     return fail_operands(run, op, left, right);

@@ -36,10 +36,13 @@ struct jinja_scope {
     struct jinja_binding *bindings;
 };
 
-/* What `loop` is inside a for. */
+/* What `loop` is inside a for. The loop's own `if` is asked no earlier than needed, because the
+ * body may change what it looks at: `items` holds those of `source` that passed so far. */
 struct jinja_loop {
     const struct jinja_node *node;
-    const struct jinja_list *items;
+    const struct jinja_list *source;
+    struct jinja_list *items;
+    size_t asked; // of source
     size_t index0;
     int64_t depth0;
     struct jinja_scope *scope;   // around the for, for recursive loops

@@ -3,49 +3,8 @@
 
 #include "pipeline/text/jinja_member.h"
 #include "pipeline/text/jinja_operators.h"
-#include "pipeline/text/jinja_sort.h"
 #include "pipeline/text/jinja_string.h"
 #include "pipeline/text/jinja_text.h"
-
-/* One part of a path: a position where it has only digits, a key otherwise. */
-static struct jinja_value path_part(struct bytes name)
-{
-    int64_t position = 0;
-    for (size_t i = 0; i < name.size; i++) {
-        if (name.data[i] < '0' || name.data[i] > '9' || name.size > 9) {
-            return jinja_string(name);
-        }
-        position = position * 10 + (name.data[i] - '0');
-    }
-    return name.size == 0 ? jinja_string(name) : jinja_integer(position);
-}
-
-/* Jinja2's attrgetter: "a.b" or 0 as a path of items; `fallback` (or ABSENT) for undefined ones. */
-static bool get_path(struct jinja_run *run, struct jinja_value item, struct jinja_value path,
-                     struct jinja_value fallback, struct jinja_value *out)
-{
-    *out = item;
-    if (path.kind == JINJA_ABSENT || path.kind == JINJA_NONE) {
-        return true;
-    }
-    if (path.kind != JINJA_STRING) {
-        return jinja_item(run, item, path, out);
-    }
-    for (size_t at = 0; at <= path.as.text.size;) {
-        size_t dot = jinja_find(path.as.text, bytes_of("."), at);
-        dot = dot == SIZE_MAX ? path.as.text.size : dot;
-        struct bytes name = jinja_part(path.as.text, at, dot);
-        struct jinja_value index = path_part(name);
-        if (!jinja_item(run, *out, index, out)) {
-            return false;
-        }
-        if (out->kind == JINJA_UNDEFINED && fallback.kind != JINJA_ABSENT) {
-            *out = fallback;
-        }
-        at = dot + 1;
-    }
-    return true;
-}
 
 static struct jinja_value absent(void)
 {
@@ -86,7 +45,7 @@ static bool filter_join(struct jinja_run *run, struct jinja_value subject,
         if (i > 0) {
             buffer_append_bytes(run->out, separator);
         }
-        if (!get_path(run, list->items[i], arguments->bound[1], absent(), &item) ||
+        if (!jinja_path(run, list->items[i], arguments->bound[1], absent(), &item) ||
             !jinja_print(run, item)) {
             return false;
         }
@@ -99,6 +58,10 @@ static bool filter_first(struct jinja_run *run, struct jinja_value subject,
 {
     (void)arguments;
     const struct jinja_list *list;
+    if (subject.kind == JINJA_GENERATOR && subject.as.list->taken < subject.as.list->count) {
+        *out = subject.as.list->items[subject.as.list->taken++]; // leaves the others
+        return true;
+    }
     if (!jinja_iterate(run, subject, &list)) {
         return false;
     }
@@ -202,145 +165,6 @@ static bool filter_items(struct jinja_run *run, struct jinja_value subject,
     return true;
 }
 
-/* What an item is compared by: an attribute, in lower case unless case matters. */
-static bool comparison_key(struct jinja_run *run, struct jinja_value item, struct jinja_value path,
-                           bool is_case_sensitive, struct jinja_value *out)
-{
-    if (!get_path(run, item, path, absent(), out)) {
-        return false;
-    }
-    if (out->kind != JINJA_STRING || is_case_sensitive) {
-        return true;
-    }
-    size_t begin = jinja_capture_begin(run);
-    jinja_put_case(run->out, out->as.text, JINJA_CASE_LOWER);
-    return jinja_capture_string(run, begin, out);
-}
-
-/* Items with their keys; `path` may name several attributes with commas when sorting. */
-static struct jinja_pair *keyed_items(struct jinja_run *run, const struct jinja_list *list,
-                                      struct jinja_value path, bool is_case_sensitive)
-{
-    struct jinja_pair *pairs = jinja_alloc(run, list->count, sizeof *pairs);
-    for (size_t i = 0; pairs != NULL && i < list->count; i++) {
-        pairs[i].value = list->items[i];
-        if (!comparison_key(run, list->items[i], path, is_case_sensitive, &pairs[i].key)) {
-            return NULL;
-        }
-    }
-    return pairs;
-}
-
-static bool sorted_list(struct jinja_run *run, struct jinja_pair *pairs, size_t count,
-                        bool is_reversed, struct jinja_value *out)
-{
-    struct jinja_list *sorted = jinja_new_list(run, count);
-    if (sorted == NULL || !jinja_sort(run, pairs, count, is_reversed)) {
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        sorted->items[sorted->count++] = pairs[i].value;
-    }
-    *out = jinja_sequence(JINJA_LIST, sorted);
-    return true;
-}
-
-static bool filter_sort(struct jinja_run *run, struct jinja_value subject,
-                        const struct jinja_arguments *arguments, struct jinja_value *out)
-{
-    const struct jinja_list *list;
-    if (!jinja_iterate(run, subject, &list)) {
-        return false;
-    }
-    struct jinja_pair *pairs =
-        keyed_items(run, list, arguments->bound[2], jinja_truth(arguments->bound[1]));
-    return pairs != NULL &&
-           sorted_list(run, pairs, list->count, jinja_truth(arguments->bound[0]), out);
-}
-
-static bool filter_dictsort(struct jinja_run *run, struct jinja_value subject,
-                            const struct jinja_arguments *arguments, struct jinja_value *out)
-{
-    struct jinja_value items;
-    struct jinja_value by = arguments->bound[1];
-    bool by_value = by.kind == JINJA_STRING && bytes_equal_text(by.as.text, "value");
-    if (subject.kind == JINJA_UNDEFINED) {
-        return jinja_fail_undefined(run, subject);
-    }
-    if (!filter_items(run, subject, arguments, &items)) {
-        return false;
-    }
-    const struct jinja_list *list = items.as.list;
-    struct jinja_pair *pairs =
-        keyed_items(run, list, jinja_integer(by_value ? 1 : 0), jinja_truth(arguments->bound[0]));
-    return pairs != NULL &&
-           sorted_list(run, pairs, list->count, jinja_truth(arguments->bound[2]), out);
-}
-
-static bool filter_unique(struct jinja_run *run, struct jinja_value subject,
-                          const struct jinja_arguments *arguments, struct jinja_value *out)
-{
-    const struct jinja_list *list;
-    struct jinja_list *unique = jinja_new_list(run, 0);
-    if (unique == NULL || !jinja_iterate(run, subject, &list)) {
-        return false;
-    }
-    const struct jinja_pair *pairs =
-        keyed_items(run, list, arguments->bound[1], jinja_truth(arguments->bound[0]));
-    for (size_t i = 0; pairs != NULL && i < list->count; i++) {
-        bool is_known = false;
-        for (size_t j = 0; j < i && !is_known; j++) {
-            if (!jinja_equal(run, pairs[i].key, pairs[j].key, &is_known)) {
-                return false;
-            }
-        }
-        if (!jinja_spend(run, i / 16) ||
-            (!is_known && !jinja_append(run, unique, pairs[i].value))) {
-            return false;
-        }
-    }
-    *out = jinja_sequence(JINJA_GENERATOR, unique);
-    return pairs != NULL;
-}
-
-static bool pick_extreme(struct jinja_run *run, struct jinja_value subject,
-                         const struct jinja_arguments *arguments, enum jinja_operator op,
-                         struct jinja_value *out)
-{
-    const struct jinja_list *list;
-    if (!jinja_iterate(run, subject, &list)) {
-        return false;
-    }
-    const struct jinja_pair *pairs =
-        keyed_items(run, list, arguments->bound[1], jinja_truth(arguments->bound[0]));
-    if (pairs == NULL) {
-        return false;
-    }
-    *out = jinja_undefined(JINJA_CAUSE_MEMBER, bytes_of("No aggregated item, sequence was empty."));
-    size_t best = 0;
-    for (size_t i = 0; i < list->count; i++) {
-        bool is_better = false;
-        if (i > 0 && !jinja_compare(run, op, pairs[i].key, pairs[best].key, &is_better)) {
-            return false;
-        }
-        best = is_better ? i : best;
-        *out = pairs[best].value;
-    }
-    return true;
-}
-
-static bool filter_min(struct jinja_run *run, struct jinja_value subject,
-                       const struct jinja_arguments *arguments, struct jinja_value *out)
-{
-    return pick_extreme(run, subject, arguments, OPERATOR_LESS, out);
-}
-
-static bool filter_max(struct jinja_run *run, struct jinja_value subject,
-                       const struct jinja_arguments *arguments, struct jinja_value *out)
-{
-    return pick_extreme(run, subject, arguments, OPERATOR_GREATER, out);
-}
-
 static bool filter_sum(struct jinja_run *run, struct jinja_value subject,
                        const struct jinja_arguments *arguments, struct jinja_value *out)
 {
@@ -352,7 +176,7 @@ static bool filter_sum(struct jinja_run *run, struct jinja_value subject,
     *out = start.kind == JINJA_ABSENT ? jinja_integer(0) : start;
     for (size_t i = 0; i < list->count; i++) {
         struct jinja_value item;
-        if (!get_path(run, list->items[i], arguments->bound[0], absent(), &item) ||
+        if (!jinja_path(run, list->items[i], arguments->bound[0], absent(), &item) ||
             !jinja_binary(run, OPERATOR_ADD, *out, item, out)) {
             return false;
         }
@@ -390,6 +214,44 @@ static bool filter_batch(struct jinja_run *run, struct jinja_value subject,
         }
     }
     *out = jinja_sequence(JINJA_GENERATOR, batches);
+    return true;
+}
+
+/* Jinja2's slice: columns of nearly equal size, the first ones longer by one. */
+static bool filter_slice(struct jinja_run *run, struct jinja_value subject,
+                         const struct jinja_arguments *arguments, struct jinja_value *out)
+{
+    int64_t columns;
+    const struct jinja_list *list;
+    struct jinja_value filler = arguments->bound[1];
+    struct jinja_list *slices = jinja_new_list(run, 0);
+    if (slices == NULL || !jinja_argument_integer(run, arguments->bound[0], 1, &columns) ||
+        !jinja_iterate(run, subject, &list)) {
+        return false;
+    }
+    if (columns <= 0) {
+        return jinja_fail(run, "slice needs at least one column");
+    }
+    size_t size = list->count / (size_t)columns;
+    size_t longer = list->count % (size_t)columns;
+    size_t at = 0;
+    for (size_t i = 0; i < (size_t)columns; i++) {
+        struct jinja_list *slice = jinja_new_list(run, 0);
+        if (slice == NULL || !jinja_spend(run, 1) ||
+            !jinja_append(run, slices, jinja_sequence(JINJA_LIST, slice))) {
+            return false;
+        }
+        for (size_t j = 0; j < size + (i < longer); j++) {
+            if (!jinja_append(run, slice, list->items[at++])) {
+                return false;
+            }
+        }
+        bool fills = filler.kind != JINJA_ABSENT && filler.kind != JINJA_NONE && i >= longer;
+        if (fills && !jinja_append(run, slice, filler)) {
+            return false;
+        }
+    }
+    *out = jinja_sequence(JINJA_GENERATOR, slices);
     return true;
 }
 
@@ -461,7 +323,7 @@ static bool filter_map(struct jinja_run *run, struct jinja_value subject,
         struct jinja_value fallback = keyword(arguments, "default");
         for (size_t i = 0; is_mapped && i < list->count; i++) {
             struct jinja_value value;
-            is_mapped = get_path(run, list->items[i], path, fallback, &value) &&
+            is_mapped = jinja_path(run, list->items[i], path, fallback, &value) &&
                         jinja_append(run, mapped, value);
         }
     }
@@ -507,7 +369,7 @@ static bool meets(struct jinja_run *run, struct jinja_value item, const struct c
                   bool *out)
 {
     struct jinja_value value;
-    if (!get_path(run, item, condition->path, absent(), &value) ||
+    if (!jinja_path(run, item, condition->path, absent(), &value) ||
         (condition->test != NULL &&
          !jinja_native_call(run, condition->test, value, &condition->arguments, &value))) {
         return false;
@@ -570,7 +432,6 @@ static bool filter_rejectattr(struct jinja_run *run, struct jinja_value subject,
 static const struct jinja_native filters[] = {
     {.name = "batch", .run = filter_batch, .parameters = {"linecount", "fill_with"}, .required = 1},
     {.name = "count", .run = filter_length},
-    {.name = "dictsort", .run = filter_dictsort, .parameters = {"case_sensitive", "by", "reverse"}},
     {.name = "first", .run = filter_first},
     {.name = "items", .run = filter_items},
     {.name = "join", .run = filter_join, .parameters = {"d", "attribute"}},
@@ -578,19 +439,18 @@ static const struct jinja_native filters[] = {
     {.name = "length", .run = filter_length},
     {.name = "list", .run = filter_list},
     {.name = "map", .run = filter_map, .is_variadic = true},
-    {.name = "max", .run = filter_max, .parameters = {"case_sensitive", "attribute"}},
-    {.name = "min", .run = filter_min, .parameters = {"case_sensitive", "attribute"}},
     {.name = "reject", .run = filter_reject, .is_variadic = true},
     {.name = "rejectattr", .run = filter_rejectattr, .is_variadic = true},
     {.name = "reverse", .run = filter_reverse},
     {.name = "select", .run = filter_select, .is_variadic = true},
     {.name = "selectattr", .run = filter_selectattr, .is_variadic = true},
-    {.name = "sort", .run = filter_sort, .parameters = {"reverse", "case_sensitive", "attribute"}},
+    {.name = "slice", .run = filter_slice, .parameters = {"slices", "fill_with"}, .required = 1},
     {.name = "sum", .run = filter_sum, .parameters = {"attribute", "start"}},
-    {.name = "unique", .run = filter_unique, .parameters = {"case_sensitive", "attribute"}},
 };
 
 const struct jinja_native *jinja_sequence_filter_find(struct bytes name)
 {
-    return jinja_native_find(filters, sizeof filters / sizeof *filters, name);
+    const struct jinja_native *found =
+        jinja_native_find(filters, sizeof filters / sizeof *filters, name);
+    return found != NULL ? found : jinja_order_filter_find(name);
 }

@@ -146,13 +146,38 @@ static void put_code_point(struct buffer *out, int32_t code_point)
     buffer_append(out, bytes, utf8_encode(code_point, bytes));
 }
 
+/* The two common cases in which one letter becomes two; utf8proc maps one to one. */
+enum { SHARP_S = 0xDF, CAPITAL_I_WITH_DOT = 0x130 };
+
+static void put_upper(struct buffer *out, int32_t code_point)
+{
+    if (code_point == SHARP_S) {
+        buffer_append_text(out, "SS");
+    } else {
+        put_code_point(out, utf8proc_toupper(code_point));
+    }
+}
+
+static void put_lower(struct buffer *out, int32_t code_point)
+{
+    if (code_point == CAPITAL_I_WITH_DOT) {
+        buffer_append_text(out, "i\xCC\x87"); // U+0307, the dot
+    } else {
+        put_code_point(out, utf8proc_tolower(code_point));
+    }
+}
+
 void jinja_put_case(struct buffer *out, struct bytes text, enum jinja_case letter_case)
 {
     for (size_t at = 0; at < text.size;) {
         int32_t c = jinja_utf8_take(text, &at);
         bool to_upper =
             letter_case == JINJA_CASE_SWAP ? jinja_is_lower(c) : letter_case == JINJA_CASE_UPPER;
-        put_code_point(out, to_upper ? utf8proc_toupper(c) : utf8proc_tolower(c));
+        if (to_upper) {
+            put_upper(out, c);
+        } else {
+            put_lower(out, c);
+        }
     }
 }
 
@@ -162,7 +187,12 @@ void jinja_put_capitalized(struct buffer *out, struct bytes text)
         return;
     }
     size_t at = 0;
-    put_code_point(out, utf8proc_totitle(jinja_utf8_take(text, &at)));
+    int32_t first = jinja_utf8_take(text, &at);
+    if (first == SHARP_S) {
+        buffer_append_text(out, "Ss");
+    } else {
+        put_code_point(out, utf8proc_totitle(first));
+    }
     jinja_put_case(out, jinja_part(text, at, text.size), JINJA_CASE_LOWER);
 }
 

@@ -1,8 +1,9 @@
 /* jinja_string: text as Python's str sees it: code points, white space, letter case.
  *
  * All text inside a render is valid UTF-8: the template is checked when it is parsed and JSON when
- * it is read. Case mapping is utf8proc's simple one (one code point to one), so "ß" stays as it is
- * where Python says "SS".
+ * it is read. Case mapping is
+ * one letter to one but for "ß" and "İ"; the ligatures and accents that Python maps to several
+ * letters stay single.
  */
 #ifndef PIPELINE_TEXT_JINJA_STRING_H
 #define PIPELINE_TEXT_JINJA_STRING_H

@@ -339,6 +339,86 @@ METHOD(text_rjust)
     return fill(run, subject, arguments, 2, out);
 }
 
+METHOD(text_zfill)
+{
+    struct bytes text = subject.as.text;
+    struct jinja_value zero = jinja_string(bytes_of("0"));
+    bool has_sign = text.size > 0 && (text.data[0] == '-' || text.data[0] == '+');
+    struct bytes digits = jinja_part(text, has_sign ? 1 : 0, text.size);
+    int64_t width;
+    struct jinja_value zeros;
+    if (!jinja_argument_integer(run, arguments->bound[0], 0, &width)) {
+        return false;
+    }
+    int64_t missing = width - (int64_t)jinja_utf8_count(text);
+    return jinja_binary(run, OPERATOR_MULTIPLY, zero, jinja_integer(missing), &zeros) &&
+           jinja_binary(run, OPERATOR_ADD, jinja_string(jinja_part(text, 0, has_sign ? 1 : 0)),
+                        zeros, out) &&
+           jinja_binary(run, OPERATOR_ADD, *out, jinja_string(digits), out);
+}
+
+/* The argument that "", "0" or "name" between braces asks for. */
+static bool find_field(struct jinja_run *run, struct bytes field,
+                       const struct jinja_arguments *arguments, size_t *taken,
+                       struct jinja_value *out)
+{
+    size_t position = field.size == 0 ? (*taken)++ : 0;
+    bool is_position = true;
+    for (size_t i = 0; i < field.size; i++) {
+        is_position = is_position && field.size < 9 && field.data[i] >= '0' && field.data[i] <= '9';
+        position = is_position ? position * 10 + (size_t)(field.data[i] - '0') : 0;
+    }
+    if (is_position && position < arguments->count) {
+        *out = arguments->positional[position];
+        return true;
+    }
+    for (size_t i = 0; !is_position && i < arguments->keyword_count; i++) {
+        if (bytes_equal(arguments->keywords[i].name, field)) {
+            *out = arguments->keywords[i].value;
+            return true;
+        }
+    }
+    return jinja_fail(run, "format() has no argument '%.*s', or its form is not supported",
+                      field.size > 60 ? 60 : (int)field.size, field.data);
+}
+
+/* str.format with {}, {0}, {name}, {{ and }}; conversions and format specifications are refused. */
+static bool put_fields(struct jinja_run *run, struct bytes text,
+                       const struct jinja_arguments *arguments, bool is_markup)
+{
+    size_t taken = 0;
+    for (size_t at = 0; at < text.size; at++) {
+        char c = text.data[at];
+        bool is_doubled = at + 1 < text.size && text.data[at + 1] == c;
+        if ((c != '{' && c != '}') || is_doubled) {
+            buffer_append_char(run->out, c);
+            at += c == '{' || c == '}';
+            continue;
+        }
+        size_t end = c == '{' ? jinja_find(text, bytes_of("}"), at) : SIZE_MAX;
+        struct jinja_value value;
+        struct bytes shown;
+        if (end == SIZE_MAX) {
+            return jinja_fail(run, "Single '%c' encountered in format string", c);
+        }
+        if (!jinja_spend(run, 1) ||
+            !find_field(run, jinja_part(text, at + 1, end), arguments, &taken, &value) ||
+            !(is_markup ? jinja_escape(run, value, &shown) : jinja_text_of(run, value, &shown))) {
+            return false;
+        }
+        buffer_append_bytes(run->out, shown);
+        at = end;
+    }
+    return true;
+}
+
+METHOD(text_format)
+{
+    size_t begin = jinja_capture_begin(run);
+    return put_fields(run, subject.as.text, arguments, jinja_is_markup(subject)) &&
+           jinja_capture_string(run, begin, out);
+}
+
 static const struct jinja_native methods[] = {
     {.name = "capitalize", .run = text_capitalize, .keeps_markup = true},
     {.name = "center",
@@ -347,6 +427,7 @@ static const struct jinja_native methods[] = {
      .parameters = {"width", "fillchar"},
      .required = 1},
     {.name = "endswith", .run = text_endswith, .parameters = {"suffix"}, .required = 1},
+    {.name = "format", .run = text_format, .keeps_markup = true, .is_variadic = true},
     {.name = "isalnum", .run = text_isalnum},
     {.name = "isalpha", .run = text_isalpha},
     {.name = "isdigit", .run = text_isdigit},
@@ -391,6 +472,11 @@ static const struct jinja_native methods[] = {
     {.name = "swapcase", .run = text_swapcase, .keeps_markup = true},
     {.name = "title", .run = text_title, .keeps_markup = true},
     {.name = "upper", .run = text_upper, .keeps_markup = true},
+    {.name = "zfill",
+     .run = text_zfill,
+     .keeps_markup = true,
+     .parameters = {"width"},
+     .required = 1},
 };
 
 const struct jinja_native *jinja_string_method_find(struct bytes name)

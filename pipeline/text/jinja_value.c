@@ -62,6 +62,9 @@ bool jinja_truth(struct jinja_value value)
 
 const char *jinja_type_name(struct jinja_value value)
 {
+    if (value.kind == JINJA_VIEW) { // a range's name is the text of the whole, "range(0, 3)"
+        return value.as.list->name.data[0] == 'r' ? "range" : value.as.list->name.data;
+    }
     static const char *const names[] = {
         [JINJA_ABSENT] = "Undefined",    [JINJA_UNDEFINED] = "Undefined",
         [JINJA_NONE] = "NoneType",       [JINJA_BOOL] = "bool",

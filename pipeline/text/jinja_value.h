@@ -65,7 +65,7 @@ struct jinja_list {
     size_t count;
     size_t capacity;
     size_t taken;      // GENERATOR: items that were walked already
-    struct bytes name; // VIEW: "dict_items", or the whole text of a range
+    struct bytes name; // VIEW: "dict_items" (static text), or the whole text of a range
 };
 
 struct jinja_pair {
