@@ -267,6 +267,19 @@ static void responses_that_are_none_are_refused(void **state)
     }
 }
 
+static void check_batch_line(struct fixture *fixture, const char *line)
+{
+    struct inference_request out;
+    assert_true(read_request(fixture, line, &out));
+    json_t *parsed = json_loads(line, 0, NULL);
+    json_t *body = json_loadb(out.body.data, out.body.size, 0, NULL);
+    assert_true(json_equal(body, json_object_get(parsed, "body")));
+    assert_true(bytes_equal_text(out.url, json_string_value(json_object_get(parsed, "url"))));
+    assert_true(out.body.data > line && out.body.data < line + strlen(line));
+    json_decref(body);
+    json_decref(parsed);
+}
+
 static void real_batch_files_are_read_with_their_bodies_untouched(void **state)
 {
     struct fixture *fixture = *state;
@@ -282,17 +295,11 @@ static void real_batch_files_are_read_with_their_bodies_untouched(void **state)
         fclose(file);
         struct buffer text;
         file_read(path, &text);
-        for (char *line = strtok(text.data, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-            struct inference_request out;
-            assert_true(read_request(fixture, line, &out));
-            json_t *parsed = json_loads(line, 0, NULL);
-            json_t *body = json_loadb(out.body.data, out.body.size, 0, NULL);
-            assert_true(json_equal(body, json_object_get(parsed, "body")));
-            assert_true(
-                bytes_equal_text(out.url, json_string_value(json_object_get(parsed, "url"))));
-            assert_true(out.body.data > line && out.body.data < line + strlen(line));
-            json_decref(body);
-            json_decref(parsed);
+        for (char *line = text.data; *line != '\0'; line += strlen(line) + 1) {
+            line[strcspn(line, "\n")] = '\0'; // the files end with a newline, the buffer with a NUL
+            if (*line != '\0') { // a blank line is no record
+                check_batch_line(fixture, line);
+            }
         }
         buffer_close(&text);
     }
