@@ -3,8 +3,10 @@
  * Avro resolves a writer's schema against a reader's. Here that happens once per writer's schema:
  * libavro parses the text, and what it says is compiled into a tree of steps, each "read a long
  * into the field at offset 40" or "skip a string". Running the tree needs no libavro, allocates
- * only from the record's arena, and checks every length against the bytes at hand, since libavro's
- * own reader allocates what an untrusted length says. A test holds both against each other.
+ * only from the record's arena, and checks every length against the bytes at hand. libavro's own
+ * reader (1.11.1) cannot be given untrusted bytes: it allocates what a length says before it looks
+ * whether the bytes are there, loses that memory when they are not, and counts through an array of
+ * 2^40 nulls that takes six bytes. A test holds both against each other on what is valid.
  *
  * Resolution is the specification's: fields are matched by name, the writer's unknown fields are
  * skipped, absent ones keep their default (zero or absent in memory), int -> long -> float ->
