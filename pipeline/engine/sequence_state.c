@@ -3,10 +3,13 @@
 
 #include <string.h>
 
+/* How long after its submission the sequence is due. */
 static int64_t wait_ms(const struct sequence_params *params, int64_t unix_ms)
 {
-    if (params->deadline_ms == 0 || params->deadline_ms > unix_ms + PATIENCE_MS) {
-        return PATIENCE_MS;
+    int64_t tokens = params->max_tokens < LONG_TOKENS ? params->max_tokens : LONG_TOKENS;
+    int64_t patience_ms = PATIENCE_MS - tokens;
+    if (params->deadline_ms == 0 || params->deadline_ms > unix_ms + patience_ms) {
+        return patience_ms;
     }
     return params->deadline_ms < unix_ms ? 0 : params->deadline_ms - unix_ms;
 }

@@ -17,12 +17,15 @@
 #include "pipeline/engine/engine.h"
 #include "pipeline/engine/token_counts.h"
 
-/* An order without starvation must not let newcomers pass for ever, so both wishes are worth time:
- * a sequence without a deadline is placed as if it were due PATIENCE_MS after its submission, and
- * one step of priority puts a sequence back by PRIORITY_MS, which outweighs any deadline of a
- * sequence submitted up to PATIENCE_MS before. Nothing submitted later than PATIENCE_MS and
- * PRIORITY_MS times the difference of priority can overtake. */
-enum { PATIENCE_MS = 3600 * 1000, PRIORITY_MS = 2 * PATIENCE_MS };
+/* An order without starvation must not let newcomers pass for ever, so every wish is worth time:
+ * - a sequence without a deadline is placed as if it were due PATIENCE_MS after its submission;
+ * - a millisecond less for each token that it may put out, up to LONG_TOKENS: of those submitted
+ *   together the long ones run first, and none is left to run alone at the end;
+ * - one step of priority puts a sequence back by PRIORITY_MS, which outweighs any deadline of a
+ *   sequence submitted up to PATIENCE_MS before.
+ * Nothing submitted later than PATIENCE_MS and PRIORITY_MS times the difference of priority can
+ * overtake. */
+enum { PATIENCE_MS = 3600 * 1000, PRIORITY_MS = 2 * PATIENCE_MS, LONG_TOKENS = 10000 };
 
 struct running_sequence;
 

@@ -27,7 +27,6 @@ enum {
 struct request {
     struct sequence sequence; // first
     struct sequence_state state;
-    int64_t scheduled_step; // -1: not yet
     bool has_finished;
     int32_t *owned_prompt; // NULL: borrowed
     int *hashes;           // [prompt_count / MOONCAKE_BLOCK + 1] of the trace, or NULL
@@ -80,7 +79,6 @@ static void trace_close(struct trace *trace)
 static struct request *trace_add(struct trace *trace, int prompt_count, int output_count)
 {
     struct request *request = &trace->requests[trace->count++];
-    request->scheduled_step = -1;
     request->sequence.prompt_count = prompt_count;
     request->sequence.params.max_tokens = output_count;
     request->sequence.params.ignore_eos = true;
@@ -180,20 +178,33 @@ static struct runner *open_runner(struct trace *trace, struct simulated_device *
     return runner;
 }
 
-/* Requests start in order: at the end of each step those that have started are the first ones. */
-static int note_started(struct trace *trace, int started_count, int64_t step)
+static int compare_order(const void *a, const void *b)
 {
-    while (started_count < trace->count &&
-           trace->requests[started_count].sequence.timing.scheduled_ms > 0) {
-        trace->requests[started_count].scheduled_step = step;
+    const struct request *const *first = a;
+    const struct request *const *second = b;
+    return sequence_state_precedes(&(*first)->state, &(*second)->state) ? -1 : 1;
+}
+
+/* The requests in the order in which they should start. */
+static struct request **order_of(struct trace *trace)
+{
+    struct request **order = calloc((size_t)trace->count, sizeof(struct request *));
+    assert_non_null(order);
+    for (int i = 0; i < trace->count; i++) {
+        order[i] = &trace->requests[i];
+    }
+    qsort(order, (size_t)trace->count, sizeof(struct request *), compare_order);
+    return order;
+}
+
+/* After each step those that have started are the first of the order. */
+static int count_started(struct request **order, int count, int started_count)
+{
+    while (started_count < count && order[started_count]->sequence.timing.scheduled_ms > 0) {
         started_count++;
     }
-    if (started_count < trace->count) {
-        int next =
-            started_count + RUNNING_MAX < trace->count ? started_count + RUNNING_MAX : trace->count;
-        for (int i = started_count; i < next; i++) {
-            assert_true(trace->requests[i].sequence.timing.scheduled_ms == 0);
-        }
+    for (int i = started_count; i < count && i < started_count + RUNNING_MAX; i++) {
+        assert_true(order[i]->sequence.timing.scheduled_ms == 0);
     }
     return started_count;
 }
@@ -207,13 +218,15 @@ static void run_trace(struct trace *trace, int blocks_count, struct engine_stats
         sequence_state_init(&request->state, &request->sequence, (uint64_t)i, 0);
         runner_add(runner, &request->state);
     }
+    struct request **order = order_of(trace);
     int started_count = 0;
     for (int64_t step = 0; runner_has_work(runner); step++) {
         assert_true(step < trace->output_tokens + trace->prompt_tokens);
         runner_step(runner);
-        started_count = note_started(trace, started_count, step);
+        started_count = count_started(order, trace->count, started_count);
         assert_null(simulated.broken);
     }
+    free(order);
     assert_int_equal(trace->finished_count, trace->count);
     assert_int_equal(kv_blocks_idle_count(runner_blocks(runner, 0)), blocks_count);
     runner_get_stats(runner, stats_out);

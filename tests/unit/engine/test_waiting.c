@@ -43,6 +43,24 @@ static void test_lower_priority_then_earlier_deadline_then_arrival(void **state)
     assert_true(sequence_state_precedes(&early, &late));
 }
 
+static void test_long_outputs_come_first_among_those_submitted_together(void **state)
+{
+    (void)state;
+    struct sequence longer = sequence_of(1500, 0, 0);
+    struct sequence shorter = sequence_of(1000, 0, 0);
+    longer.params.max_tokens = 1000;
+    shorter.params.max_tokens = 10;
+    assert_before(longer, shorter);
+    longer.timing.submitted_ms = 2500;
+    assert_before(shorter, longer);
+    // Neither passes a deadline, and what is longer than any model allows is worth no more.
+    longer.params.max_tokens = INT32_MAX;
+    assert_before(sequence_of(1000, 0, UNIX_MS + PATIENCE_MS / 2), longer);
+    shorter.timing.submitted_ms = 1000;
+    longer.timing.submitted_ms = 1000 + LONG_TOKENS;
+    assert_before(shorter, longer);
+}
+
 static void test_nothing_overtakes_after_its_time(void **state)
 {
     (void)state;
@@ -97,6 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lower_priority_then_earlier_deadline_then_arrival),
+        cmocka_unit_test(test_long_outputs_come_first_among_those_submitted_together),
         cmocka_unit_test(test_nothing_overtakes_after_its_time),
         cmocka_unit_test(test_the_first_is_always_the_best_of_those_inside),
     };
