@@ -1,25 +1,29 @@
-/* cpu_linear: weights packed into panels of output columns, and their products.
+/* cpu_linear: weights packed into panels of outputs, and their products.
  *
- * A panel is [columns, panel_columns]: what one register tile needs for one input stands together.
- * Tasks are a few panels times a block of rows; how they are cut does not show in the results.
+ * oneDNN multiplies where it is there and its rows do not depend on the batch, own kernels
+ * elsewhere. An own panel is [columns, panel_columns]: what one register tile needs for one input
+ * stands together. Tasks are a few panels times a block of rows; how they are cut does not show in
+ * the results. The bias is added when a row's sum is complete.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "kernels/cpu/cpu_backend_internal.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/onednn.h"
 
 enum {
-    ROWS_PER_TASK = 240,     // a multiple of every tile's rows; their inputs stay in L2
+    ROWS_PER_TASK = 240,     // of own kernels: a multiple of every tile's rows; they stay in L2
     PARALLEL_COST = 1 << 20, // multiplications that pay for waking a thread
     TASKS_PER_THREAD = 4,    // so that a thread that was held up leaves its share to others
 };
 
 enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_format *format)
 {
-    (void)backend;
+    const struct cpu_backend *cpu = (const struct cpu_backend *)backend;
     if (*format == WEIGHTS_AUTO) {
-        *format = WEIGHTS_F32;
+        // Without tiles bf16 products are slower than f32 on most processors.
+        *format = cpu->onednn != NULL && isa_has_amx_bf16() ? WEIGHTS_BF16 : WEIGHTS_F32;
     }
     return *format == WEIGHTS_F32 || *format == WEIGHTS_BF16 ? KERNEL_OK : KERNEL_NO_DEVICE;
 }
@@ -28,6 +32,7 @@ void cpu_weight_close(struct backend *backend, struct weight *weight)
 {
     (void)backend;
     if (weight != NULL) {
+        onednn_weight_close(weight->onednn);
         free(weight->bias);
         free(weight->panels);
         free(weight);
@@ -36,7 +41,7 @@ void cpu_weight_close(struct backend *backend, struct weight *weight)
 
 static int panels_count(const struct cpu_backend *cpu, const struct weight *weight)
 {
-    int width = cpu->kernels->panel_columns;
+    int width = weight->onednn != NULL ? ONEDNN_PANEL : cpu->kernels->panel_columns;
     return (weight->rows + width - 1) / width;
 }
 
@@ -56,22 +61,50 @@ static void pack_row(const struct cpu_backend *cpu, struct weight *weight, int r
     }
 }
 
-static void pack_part(const struct cpu_backend *cpu, struct weight *weight, int first,
-                      const struct weight_part *part, float *values)
+static enum kernel_status pack_own(const struct cpu_backend *cpu, struct weight *weight,
+                                   const float *matrix)
 {
-    const char *data = part->data;
-    size_t row_bytes = (size_t)weight->columns * dtype_bytes(part->dtype);
-    for (int r = 0; r < part->rows; r++) {
-        dtype_to_f32(values, data + (size_t)r * row_bytes, part->dtype, (size_t)weight->columns);
-        pack_row(cpu, weight, first + r, values);
+    size_t padded = (size_t)panels_count(cpu, weight) * (size_t)cpu->kernels->panel_columns;
+    weight->panels = cpu_alloc(padded * (size_t)weight->columns * (weight->is_bf16 ? 2 : 4));
+    if (weight->panels == NULL) {
+        return KERNEL_OUT_OF_MEMORY;
     }
-    if (part->bias != NULL) {
-        dtype_to_f32(weight->bias + first, part->bias, part->bias_dtype, (size_t)part->rows);
+    for (int r = 0; r < weight->rows; r++) {
+        pack_row(cpu, weight, r, matrix + (size_t)r * (size_t)weight->columns);
+    }
+    return KERNEL_OK;
+}
+
+/* oneDNN for f32, and for bf16 where tiles make it pay; else, or where it declines, own kernels. */
+static enum kernel_status pack(struct cpu_backend *cpu, struct weight *weight, const float *matrix)
+{
+    if (cpu->onednn != NULL && (!weight->is_bf16 || isa_has_amx_bf16())) {
+        enum kernel_status status = onednn_weight_open(
+            cpu->onednn, matrix, weight->rows, weight->columns, weight->is_bf16, &weight->onednn);
+        if (status != KERNEL_NO_DEVICE) {
+            return status;
+        }
+    }
+    return pack_own(cpu, weight, matrix);
+}
+
+/* The parts below each other as f32. */
+static void stack(const struct weight_source *source, float *matrix, float *bias)
+{
+    size_t row = 0;
+    for (int i = 0; i < source->parts_count; i++) {
+        const struct weight_part *part = &source->parts[i];
+        size_t columns = (size_t)source->columns;
+        dtype_to_f32(matrix + row * columns, part->data, part->dtype, (size_t)part->rows * columns);
+        if (part->bias != NULL) {
+            dtype_to_f32(bias + row, part->bias, part->bias_dtype, (size_t)part->rows);
+        }
+        row += (size_t)part->rows;
     }
 }
 
-static enum kernel_status count_rows(const struct weight_source *source, int *rows_out,
-                                     bool *has_bias_out)
+static enum kernel_status check_source(const struct weight_source *source, int *rows_out,
+                                       bool *has_bias_out)
 {
     int rows = 0;
     for (int i = 0; i < source->parts_count; i++) {
@@ -89,11 +122,10 @@ static enum kernel_status count_rows(const struct weight_source *source, int *ro
 enum kernel_status cpu_weight_open(struct backend *backend, const struct weight_source *source,
                                    struct weight **weight_out)
 {
-    struct cpu_backend *cpu = cpu_of(backend);
     int rows = 0;
     bool has_bias = false;
-    enum kernel_status status = count_rows(source, &rows, &has_bias);
     enum weight_format format = source->format;
+    enum kernel_status status = check_source(source, &rows, &has_bias);
     if (status == KERNEL_OK) {
         status = cpu_weight_format(backend, &format);
     }
@@ -101,69 +133,117 @@ enum kernel_status cpu_weight_open(struct backend *backend, const struct weight_
         return status;
     }
     struct weight *weight = calloc(1, sizeof(*weight));
-    if (weight == NULL) {
-        return KERNEL_OUT_OF_MEMORY;
+    float *matrix = cpu_alloc((size_t)rows * (size_t)source->columns * sizeof(float));
+    float *bias = has_bias ? cpu_alloc((size_t)rows * sizeof(float)) : NULL;
+    if (weight == NULL || matrix == NULL || (has_bias && bias == NULL)) {
+        status = KERNEL_OUT_OF_MEMORY;
+        free(bias);
+    } else {
+        *weight = (struct weight){.rows = rows,
+                                  .columns = source->columns,
+                                  .is_bf16 = format == WEIGHTS_BF16,
+                                  .bias = bias};
+        stack(source, matrix, bias);
+        status = pack(cpu_of(backend), weight, matrix);
     }
-    weight->rows = rows;
-    weight->columns = source->columns;
-    weight->is_bf16 = format == WEIGHTS_BF16;
-    size_t padded = (size_t)panels_count(cpu, weight) * (size_t)cpu->kernels->panel_columns;
-    weight->panels = cpu_alloc(padded * (size_t)weight->columns * (weight->is_bf16 ? 2 : 4));
-    weight->bias = has_bias ? cpu_alloc(padded * sizeof(float)) : NULL;
-    float *values = malloc((size_t)weight->columns * sizeof(float));
-    if (weight->panels == NULL || values == NULL || (has_bias && weight->bias == NULL)) {
-        free(values);
+    free(matrix);
+    if (status != KERNEL_OK) {
         cpu_weight_close(backend, weight);
-        return KERNEL_OUT_OF_MEMORY;
+        return status;
     }
-    int first = 0;
-    for (int i = 0; i < source->parts_count; i++) {
-        pack_part(cpu, weight, first, &source->parts[i], values);
-        first += source->parts[i].rows;
-    }
-    free(values);
     *weight_out = weight;
     return KERNEL_OK;
 }
 
 struct linear_job {
-    const struct cpu_backend *cpu;
+    struct cpu_backend *cpu;
     const struct weight *weight;
     const float *input;
     float *output;
     int rows;
+    int rows_per_task;
     int panels;
     int panels_per_task;
     int panel_tasks;
+    atomic_int status; // an enum kernel_status
 };
 
-static void run_linear(void *context, int index, int thread)
+/* One task's share. */
+struct share {
+    int row;
+    int rows;
+    int panel;
+    int panel_end;
+};
+
+static void run_own(const struct linear_job *job, const struct share *share)
 {
-    (void)thread;
-    const struct linear_job *job = context;
     const struct weight *weight = job->weight;
     const struct cpu_kernels *kernels = job->cpu->kernels;
-    int row = index / job->panel_tasks * ROWS_PER_TASK;
-    int panel = index % job->panel_tasks * job->panels_per_task;
-    int panel_end = panel + job->panels_per_task;
     size_t panel_bytes = (size_t)weight->columns * (size_t)kernels->panel_columns *
                          (weight->is_bf16 ? sizeof(uint16_t) : sizeof(float));
-    for (; panel < panel_end && panel < job->panels; panel++) {
+    for (int panel = share->panel; panel < share->panel_end; panel++) {
         int column = panel * kernels->panel_columns;
         int columns = weight->rows - column;
         struct product_task task = {
-            .a = job->input + (size_t)row * (size_t)weight->columns,
+            .a = job->input + (size_t)share->row * (size_t)weight->columns,
             .a_stride = (size_t)weight->columns,
             .panel = (const char *)weight->panels + (size_t)panel * panel_bytes,
             .is_bf16 = weight->is_bf16,
             .bias = weight->bias == NULL ? NULL : weight->bias + column,
-            .c = job->output + (size_t)row * (size_t)weight->rows + column,
+            .c = job->output + (size_t)share->row * (size_t)weight->rows + column,
             .c_stride = (size_t)weight->rows,
-            .rows = job->rows - row < ROWS_PER_TASK ? job->rows - row : ROWS_PER_TASK,
+            .rows = share->rows,
             .k = weight->columns,
             .columns = columns < kernels->panel_columns ? columns : kernels->panel_columns,
         };
         kernels->product(&task);
+    }
+}
+
+static void run_onednn(struct linear_job *job, const struct share *share, int thread)
+{
+    const struct weight *weight = job->weight;
+    struct onednn_task task = {
+        .weight = weight->onednn,
+        .panel = share->panel,
+        .panel_end = share->panel_end,
+        .input = job->input + (size_t)share->row * (size_t)weight->columns,
+        .output = job->output + (size_t)share->row * (size_t)weight->rows,
+        .rows = share->rows,
+        .scratch = threads_scratch(job->cpu->threads, thread),
+        .thread = thread,
+    };
+    enum kernel_status status = onednn_product(&task);
+    if (status != KERNEL_OK) {
+        atomic_store(&job->status, (int)status);
+    }
+    int first = share->panel * ONEDNN_PANEL;
+    int end = share->panel_end * ONEDNN_PANEL;
+    end = end < weight->rows ? end : weight->rows;
+    for (int r = 0; weight->bias != NULL && r < share->rows; r++) {
+        float *row = task.output + (size_t)r * (size_t)weight->rows;
+        for (int i = first; i < end; i++) {
+            row[i] += weight->bias[i];
+        }
+    }
+}
+
+static void run_linear(void *context, int index, int thread)
+{
+    struct linear_job *job = context;
+    struct share share = {
+        .row = index / job->panel_tasks * job->rows_per_task,
+        .panel = index % job->panel_tasks * job->panels_per_task,
+    };
+    int rows = job->rows - share.row;
+    share.rows = rows < job->rows_per_task ? rows : job->rows_per_task;
+    share.panel_end = share.panel + job->panels_per_task;
+    share.panel_end = share.panel_end < job->panels ? share.panel_end : job->panels;
+    if (job->weight->onednn != NULL) {
+        run_onednn(job, &share, thread);
+    } else {
+        run_own(job, &share);
     }
 }
 
@@ -172,19 +252,25 @@ enum kernel_status cpu_linear(struct backend *backend, const struct weight *weig
                               int rows)
 {
     struct cpu_backend *cpu = cpu_of(backend);
+    bool is_own = weight->onednn == NULL;
     struct linear_job job = {
         .cpu = cpu,
         .weight = weight,
         .input = const_floats_of(input),
         .output = floats_of(output),
         .rows = rows,
+        .rows_per_task = is_own ? ROWS_PER_TASK : onednn_block_rows(weight->onednn),
         .panels = panels_count(cpu, weight),
+        .status = KERNEL_OK,
     };
+    if (!is_own && !threads_reserve(cpu->threads, onednn_scratch_bytes(weight->onednn))) {
+        return KERNEL_OUT_OF_MEMORY;
+    }
     size_t cost = (size_t)rows * (size_t)weight->rows * (size_t)weight->columns;
     int tasks_wanted = cost < PARALLEL_COST ? 1 : threads_count(cpu->threads) * TASKS_PER_THREAD;
     job.panels_per_task = (job.panels + tasks_wanted - 1) / tasks_wanted;
     job.panel_tasks = (job.panels + job.panels_per_task - 1) / job.panels_per_task;
-    int row_tasks = (rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
+    int row_tasks = (rows + job.rows_per_task - 1) / job.rows_per_task;
     threads_run(cpu->threads, run_linear, &job, job.panel_tasks * row_tasks);
-    return KERNEL_OK;
+    return (enum kernel_status)atomic_load(&job.status);
 }

@@ -1,14 +1,50 @@
 /* onednn: matrix products by oneDNN, in one file for 2.6 and 3.x. Without it (MILLRACE_ONEDNN off,
- * or an instruction set whose oneDNN results depend on the batch) onednn_open gives NULL. */
+ * or an instruction set whose oneDNN results depend on the batch) onednn_open gives NULL.
+ *
+ * Products run on panels of outputs, each on one thread and without OpenMP regions: the backend's
+ * own threads share the panels. f32 takes any number of rows up to a block, which AVX-512 computes
+ * row by row in the same way; bf16 always takes a whole block, padded with zeros, because tile
+ * kernels do not.
+ */
 #ifndef KERNELS_CPU_ONEDNN_H
 #define KERNELS_CPU_ONEDNN_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "kernels/backend.h"
 
-struct onednn;
+enum { ONEDNN_PANEL = 128, ONEDNN_ROWS_F32 = 64, ONEDNN_ROWS_BF16 = 32 };
 
+struct onednn;
+struct onednn_weight;
+
+/* `threads`: how many threads run products at most. */
 struct onednn *onednn_open(enum backend_isa isa, int threads);
 void onednn_close(struct onednn *onednn);                // accepts NULL
 const char *onednn_version(const struct onednn *onednn); // "" for NULL
+
+/* Packs a matrix [rows, columns] of f32. */
+enum kernel_status onednn_weight_open(struct onednn *onednn, const float *matrix, int rows,
+                                      int columns, bool is_bf16, struct onednn_weight **weight_out);
+void onednn_weight_close(struct onednn_weight *weight); // accepts NULL
+
+int onednn_block_rows(const struct onednn_weight *weight); // rows of one product at most
+size_t onednn_scratch_bytes(const struct onednn_weight *weight);
+
+/* A block of rows through some panels of the weight. */
+struct onednn_task {
+    const struct onednn_weight *weight;
+    int panel;
+    int panel_end;
+    const float *input; // [rows, columns]
+    float *output;      // [rows, weight rows]
+    int rows;           // at most onednn_block_rows
+    void *scratch;      // onednn_scratch_bytes, aligned to 64
+    int thread;         // below onednn_open's threads
+};
+
+/* Thread: any, each with its own number and scratch. */
+enum kernel_status onednn_product(const struct onednn_task *task);
 
 #endif

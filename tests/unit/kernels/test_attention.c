@@ -1,5 +1,5 @@
-/* Rope, the paged cache and attention: against double precision, and independent of how sequences are
- * cut into steps, which blocks they use and who shares the step. */
+/* Rope, the paged cache and attention: against double precision, and independent of how sequences
+ * are cut into steps, which blocks they use and who shares the step. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

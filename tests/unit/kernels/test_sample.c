@@ -71,7 +71,8 @@ static void assert_distribution(const int *counts, const double *weights, int dr
         statistic += (counts[i] - expected) * (counts[i] - expected) / expected;
         kinds++;
     }
-    // Mean kinds - 1, variance 2 (kinds - 1): five deviations are one in a million, seeds are fixed.
+    // Mean kinds - 1, variance 2 (kinds - 1): five deviations are one in a million, seeds are
+    // fixed.
     double limit = kinds - 1 + 5 * sqrt(2.0 * (kinds > 1 ? kinds - 1 : 1));
     if (!(statistic < limit)) {
         fail_msg("chi-square is %g over %d tokens, at most %g", statistic, kinds, limit);

@@ -1,0 +1,546 @@
+/* onednn: primitives, made when a weight is opened and shared by weights of the same shape, and the
+ * memory objects that each thread runs them with, made at their first use.
+ *
+ * The scratchpad is the library's own, which it keeps per thread, so that threads may run the same
+ * primitive at once.
+ */
+#include "kernels/cpu/onednn.h"
+
+#include <oneapi/dnnl/dnnl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if DNNL_CPU_RUNTIME == DNNL_RUNTIME_OMP
+#include <omp.h>
+#endif
+
+#include "kernels/dtype.h"
+
+enum { INPUT, WEIGHTS, OUTPUT, MEMORIES };
+
+/* What one thread hands to a primitive; the addresses change from panel to panel. */
+struct binding {
+    dnnl_exec_arg_t arguments[MEMORIES];
+    bool is_open;
+};
+
+/* All products of one shape: primitives for 1, 2, ... rows (f32) or for a whole block (bf16). */
+struct shape {
+    int columns;
+    int outputs;       // of the panel
+    int output_stride; // floats
+    bool is_bf16;
+    dnnl_primitive_t products[ONEDNN_ROWS_F32]; // [rows - 1]
+    struct binding *bindings;                   // [threads, ONEDNN_ROWS_F32]
+    int bindings_count;
+    size_t panel_bytes;
+    struct shape *next;
+};
+
+struct onednn {
+    dnnl_engine_t engine;
+    dnnl_stream_t *streams; // [threads]
+    int threads;
+    struct shape *shapes;
+    char version[16];
+};
+
+struct onednn_weight {
+    const struct onednn *onednn;
+    const struct shape *full; // NULL if there is but a narrow panel
+    const struct shape *last; // the narrow one at the end, or NULL
+    int rows;
+    int columns;
+    bool is_bf16;
+    char *panels; // each `panel_stride` bytes
+    size_t panel_stride;
+};
+
+/* A matrix's description: 2.x passes a struct by its address, 3.x a handle. */
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t desc_ref;
+struct desc {
+    dnnl_memory_desc_t md;
+};
+
+static desc_ref desc_of(const struct desc *desc)
+{
+    return desc->md;
+}
+
+static void desc_close(struct desc *desc)
+{
+    if (desc->md != NULL) {
+        (void)dnnl_memory_desc_destroy(desc->md);
+    }
+}
+
+static bool desc_strided(struct desc *desc, const dnnl_dims_t sizes, const dnnl_dims_t strides,
+                         dnnl_data_type_t type)
+{
+    return dnnl_memory_desc_create_with_strides(&desc->md, 2, sizes, type, strides) == dnnl_success;
+}
+
+static bool desc_any(struct desc *desc, const dnnl_dims_t sizes, dnnl_data_type_t type)
+{
+    return dnnl_memory_desc_create_with_tag(&desc->md, 2, sizes, type, dnnl_format_tag_any) ==
+           dnnl_success;
+}
+
+static bool desc_copy(struct desc *desc, desc_ref source)
+{
+    return dnnl_memory_desc_clone(&desc->md, source) == dnnl_success;
+}
+
+static bool matmul(dnnl_primitive_desc_t *product, dnnl_engine_t engine, const struct desc *descs)
+{
+    return dnnl_matmul_primitive_desc_create(product, engine, descs[0].md, descs[1].md, NULL,
+                                             descs[2].md, NULL) == dnnl_success;
+}
+#else
+typedef const dnnl_memory_desc_t *desc_ref;
+struct desc {
+    dnnl_memory_desc_t md;
+};
+
+static desc_ref desc_of(const struct desc *desc)
+{
+    return &desc->md;
+}
+
+static void desc_close(struct desc *desc)
+{
+    (void)desc;
+}
+
+static bool desc_strided(struct desc *desc, const dnnl_dims_t sizes, const dnnl_dims_t strides,
+                         dnnl_data_type_t type)
+{
+    return dnnl_memory_desc_init_by_strides(&desc->md, 2, sizes, type, strides) == dnnl_success;
+}
+
+static bool desc_any(struct desc *desc, const dnnl_dims_t sizes, dnnl_data_type_t type)
+{
+    return dnnl_memory_desc_init_by_tag(&desc->md, 2, sizes, type, dnnl_format_tag_any) ==
+           dnnl_success;
+}
+
+static bool desc_copy(struct desc *desc, desc_ref source)
+{
+    desc->md = *source;
+    return true;
+}
+
+static bool matmul(dnnl_primitive_desc_t *product, dnnl_engine_t engine, const struct desc *descs)
+{
+    dnnl_matmul_desc_t operation;
+    return dnnl_matmul_desc_init(&operation, &descs[0].md, &descs[1].md, NULL, &descs[2].md) ==
+               dnnl_success &&
+           dnnl_primitive_desc_create(product, &operation, NULL, engine, NULL) == dnnl_success;
+}
+#endif
+
+/* Primitives take their number of threads from OpenMP when they are made, and some when they run,
+ * from a setting of the calling thread: one, for ours. Gives what it was. */
+static int threads_limit(int count)
+{
+#if DNNL_CPU_RUNTIME == DNNL_RUNTIME_OMP
+    int before = omp_get_max_threads();
+    omp_set_num_threads(count);
+    return before;
+#else
+    return count;
+#endif
+}
+
+static dnnl_data_type_t input_type(bool is_bf16)
+{
+    return is_bf16 ? dnnl_bf16 : dnnl_f32;
+}
+
+/* Makes the product of `rows` rows with the weights laid out as `weights` says. */
+static bool open_product(const struct onednn *onednn, struct shape *shape, int rows,
+                         const struct desc *weights)
+{
+    struct desc descs[3];
+    memset(descs, 0, sizeof(descs));
+    descs[1] = *weights;
+    dnnl_primitive_desc_t chosen = NULL;
+    dnnl_dims_t input = {rows, shape->columns};
+    dnnl_dims_t input_strides = {shape->columns, 1};
+    dnnl_dims_t output = {rows, shape->outputs};
+    dnnl_dims_t output_strides = {shape->is_bf16 ? shape->outputs : shape->output_stride, 1};
+    bool is_ok = desc_strided(&descs[0], input, input_strides, input_type(shape->is_bf16)) &&
+                 desc_strided(&descs[2], output, output_strides, dnnl_f32) &&
+                 matmul(&chosen, onednn->engine, descs) &&
+                 dnnl_primitive_create(&shape->products[rows - 1], chosen) == dnnl_success;
+    desc_close(&descs[0]);
+    desc_close(&descs[2]);
+    if (chosen != NULL) {
+        (void)dnnl_primitive_desc_destroy(chosen);
+    }
+    return is_ok;
+}
+
+static void shape_close(struct shape *shape)
+{
+    for (int i = 0; i < shape->bindings_count; i++) {
+        for (int j = 0; j < MEMORIES; j++) {
+            if (shape->bindings[i].arguments[j].memory != NULL) {
+                (void)dnnl_memory_destroy(shape->bindings[i].arguments[j].memory);
+            }
+        }
+    }
+    free(shape->bindings);
+    for (int i = 0; i < ONEDNN_ROWS_F32; i++) {
+        if (shape->products[i] != NULL) {
+            (void)dnnl_primitive_destroy(shape->products[i]);
+        }
+    }
+    free(shape);
+}
+
+static int block_rows(bool is_bf16)
+{
+    return is_bf16 ? ONEDNN_ROWS_BF16 : ONEDNN_ROWS_F32;
+}
+
+/* What a product reads or writes, as it was described when it was made. */
+static desc_ref described(const struct shape *shape, int rows, dnnl_query_t what)
+{
+    const_dnnl_primitive_desc_t made = NULL;
+    (void)dnnl_primitive_get_primitive_desc(shape->products[rows - 1], &made);
+    return dnnl_primitive_desc_query_md(made, what, 0);
+}
+
+/* Makes the product of a whole block, whose layout of the weights all others take over. */
+static bool open_products(const struct onednn *onednn, struct shape *shape)
+{
+    struct desc any;
+    struct desc layout;
+    memset(&any, 0, sizeof(any));
+    memset(&layout, 0, sizeof(layout));
+    dnnl_dims_t weights = {shape->columns, shape->outputs};
+    int most = block_rows(shape->is_bf16);
+    bool is_ok = desc_any(&any, weights, input_type(shape->is_bf16)) &&
+                 open_product(onednn, shape, most, &any) &&
+                 desc_copy(&layout, described(shape, most, dnnl_query_weights_md));
+    for (int rows = 1; is_ok && !shape->is_bf16 && rows < most; rows++) {
+        is_ok = open_product(onednn, shape, rows, &layout);
+    }
+    shape->panel_bytes = is_ok ? dnnl_memory_desc_get_size(desc_of(&layout)) : 0;
+    desc_close(&layout);
+    desc_close(&any);
+    return is_ok;
+}
+
+/* Finds the shape, or makes it; NULL if oneDNN cannot. */
+static const struct shape *shape_of(struct onednn *onednn, const struct shape *wanted)
+{
+    for (struct shape *shape = onednn->shapes; shape != NULL; shape = shape->next) {
+        if (shape->columns == wanted->columns && shape->outputs == wanted->outputs &&
+            shape->output_stride == wanted->output_stride && shape->is_bf16 == wanted->is_bf16) {
+            return shape;
+        }
+    }
+    struct shape *shape = calloc(1, sizeof(*shape));
+    if (shape == NULL) {
+        return NULL;
+    }
+    *shape = *wanted;
+    shape->bindings_count = onednn->threads * ONEDNN_ROWS_F32;
+    shape->bindings = calloc((size_t)shape->bindings_count, sizeof(*shape->bindings));
+    shape->bindings_count = shape->bindings == NULL ? 0 : shape->bindings_count;
+    if (shape->bindings == NULL || !open_products(onednn, shape)) {
+        shape_close(shape);
+        return NULL;
+    }
+    shape->next = onednn->shapes;
+    onednn->shapes = shape;
+    return shape;
+}
+
+struct onednn *onednn_open(enum backend_isa isa, int threads)
+{
+    if (isa != ISA_AVX512) { // f32 on AVX2 depends on the number of rows
+        return NULL;
+    }
+    struct onednn *onednn = calloc(1, sizeof(*onednn));
+    if (onednn == NULL) {
+        return NULL;
+    }
+    onednn->streams = calloc((size_t)threads, sizeof(dnnl_stream_t));
+    bool is_ok =
+        onednn->streams != NULL && dnnl_engine_create(&onednn->engine, dnnl_cpu, 0) == dnnl_success;
+    for (int i = 0; is_ok && i < threads; i++) {
+        is_ok = dnnl_stream_create(&onednn->streams[i], onednn->engine,
+                                   dnnl_stream_default_flags) == dnnl_success;
+        onednn->threads += is_ok ? 1 : 0;
+    }
+    if (!is_ok) {
+        onednn_close(onednn);
+        return NULL;
+    }
+    const dnnl_version_t *version = dnnl_version();
+    (void)snprintf(onednn->version, sizeof(onednn->version), "%d.%d.%d", version->major,
+                   version->minor, version->patch);
+    return onednn;
+}
+
+void onednn_close(struct onednn *onednn)
+{
+    if (onednn == NULL) {
+        return;
+    }
+    while (onednn->shapes != NULL) {
+        struct shape *next = onednn->shapes->next;
+        shape_close(onednn->shapes);
+        onednn->shapes = next;
+    }
+    for (int i = 0; i < onednn->threads; i++) {
+        (void)dnnl_stream_destroy(onednn->streams[i]);
+    }
+    if (onednn->engine != NULL) {
+        (void)dnnl_engine_destroy(onednn->engine);
+    }
+    free(onednn->streams);
+    free(onednn);
+}
+
+const char *onednn_version(const struct onednn *onednn)
+{
+    return onednn == NULL ? "" : onednn->version;
+}
+
+/* Copies a matrix from one layout to another. */
+static bool reorder(const struct onednn *onednn, dnnl_primitive_desc_t chosen,
+                    const dnnl_exec_arg_t *arguments)
+{
+    dnnl_primitive_t primitive = NULL;
+    bool is_ok =
+        dnnl_primitive_create(&primitive, chosen) == dnnl_success &&
+        dnnl_primitive_execute(primitive, onednn->streams[0], 2, arguments) == dnnl_success &&
+        dnnl_stream_wait(onednn->streams[0]) == dnnl_success;
+    if (primitive != NULL) {
+        (void)dnnl_primitive_destroy(primitive);
+    }
+    return is_ok;
+}
+
+/* oneDNN takes what it only reads without const. */
+static void *without_const(const void *data)
+{
+    void *result = NULL;
+    memcpy(&result, &data, sizeof(result));
+    return result;
+}
+
+/* Lays a panel of [outputs, columns] out as the shape wants it. */
+static bool pack_panel(const struct onednn *onednn, const struct shape *shape, const float *matrix,
+                       void *panel)
+{
+    struct desc source;
+    dnnl_primitive_desc_t chosen = NULL;
+    dnnl_exec_arg_t arguments[2] = {{.arg = DNNL_ARG_FROM}, {.arg = DNNL_ARG_TO}};
+    dnnl_dims_t sizes = {shape->columns, shape->outputs};
+    dnnl_dims_t strides = {1, shape->columns}; // transposed
+    desc_ref layout = described(shape, block_rows(shape->is_bf16), dnnl_query_weights_md);
+    memset(&source, 0, sizeof(source));
+    bool is_ok =
+        desc_strided(&source, sizes, strides, dnnl_f32) &&
+        dnnl_reorder_primitive_desc_create(&chosen, desc_of(&source), onednn->engine, layout,
+                                           onednn->engine, NULL) == dnnl_success &&
+        dnnl_memory_create(&arguments[0].memory, desc_of(&source), onednn->engine,
+                           without_const(matrix)) == dnnl_success &&
+        dnnl_memory_create(&arguments[1].memory, layout, onednn->engine, panel) == dnnl_success &&
+        reorder(onednn, chosen, arguments);
+    for (int i = 0; i < 2; i++) {
+        if (arguments[i].memory != NULL) {
+            (void)dnnl_memory_destroy(arguments[i].memory);
+        }
+    }
+    if (chosen != NULL) {
+        (void)dnnl_primitive_desc_destroy(chosen);
+    }
+    desc_close(&source);
+    return is_ok;
+}
+
+static int panels_count(const struct onednn_weight *weight)
+{
+    return (weight->rows + ONEDNN_PANEL - 1) / ONEDNN_PANEL;
+}
+
+static const struct shape *panel_shape(const struct onednn_weight *weight, int panel)
+{
+    return weight->last != NULL && panel == panels_count(weight) - 1 ? weight->last : weight->full;
+}
+
+static enum kernel_status open_shapes(struct onednn *onednn, struct onednn_weight *weight)
+{
+    struct shape wanted = {.columns = weight->columns,
+                           .outputs = ONEDNN_PANEL,
+                           .output_stride = weight->rows,
+                           .is_bf16 = weight->is_bf16};
+    bool is_ok = true;
+    if (weight->rows >= ONEDNN_PANEL) {
+        weight->full = shape_of(onednn, &wanted);
+        is_ok = weight->full != NULL;
+    }
+    wanted.outputs = weight->rows % ONEDNN_PANEL;
+    if (is_ok && wanted.outputs > 0) {
+        weight->last = shape_of(onednn, &wanted);
+        is_ok = weight->last != NULL;
+    }
+    return is_ok ? KERNEL_OK : KERNEL_NO_DEVICE;
+}
+
+static enum kernel_status pack(const struct onednn *onednn, struct onednn_weight *weight,
+                               const float *matrix)
+{
+    size_t full = weight->full == NULL ? 0 : weight->full->panel_bytes;
+    size_t last = weight->last == NULL ? 0 : weight->last->panel_bytes;
+    weight->panel_stride = ((full > last ? full : last) + 63) / 64 * 64;
+    weight->panels = aligned_alloc(64, weight->panel_stride * (size_t)panels_count(weight));
+    if (weight->panels == NULL) {
+        return KERNEL_OUT_OF_MEMORY;
+    }
+    for (int i = 0; i < panels_count(weight); i++) {
+        const float *rows = matrix + (size_t)i * ONEDNN_PANEL * (size_t)weight->columns;
+        if (!pack_panel(onednn, panel_shape(weight, i), rows,
+                        weight->panels + (size_t)i * weight->panel_stride)) {
+            return KERNEL_NO_DEVICE;
+        }
+    }
+    return KERNEL_OK;
+}
+
+enum kernel_status onednn_weight_open(struct onednn *onednn, const float *matrix, int rows,
+                                      int columns, bool is_bf16, struct onednn_weight **weight_out)
+{
+    struct onednn_weight *weight = calloc(1, sizeof(*weight));
+    if (weight == NULL) {
+        return KERNEL_OUT_OF_MEMORY;
+    }
+    weight->onednn = onednn;
+    weight->rows = rows;
+    weight->columns = columns;
+    weight->is_bf16 = is_bf16;
+    int threads = threads_limit(1);
+    enum kernel_status status = open_shapes(onednn, weight);
+    if (status == KERNEL_OK) {
+        status = pack(onednn, weight, matrix);
+    }
+    (void)threads_limit(threads);
+    if (status != KERNEL_OK) {
+        onednn_weight_close(weight);
+        return status;
+    }
+    *weight_out = weight;
+    return KERNEL_OK;
+}
+
+void onednn_weight_close(struct onednn_weight *weight)
+{
+    if (weight != NULL) {
+        free(weight->panels);
+        free(weight);
+    }
+}
+
+int onednn_block_rows(const struct onednn_weight *weight)
+{
+    return block_rows(weight->is_bf16);
+}
+
+static size_t bf16_input_bytes(const struct onednn_weight *weight)
+{
+    return ((size_t)ONEDNN_ROWS_BF16 * (size_t)weight->columns * sizeof(uint16_t) + 63) / 64 * 64;
+}
+
+size_t onednn_scratch_bytes(const struct onednn_weight *weight)
+{
+    return weight->is_bf16
+               ? bf16_input_bytes(weight) + ONEDNN_ROWS_BF16 * ONEDNN_PANEL * sizeof(float)
+               : 0;
+}
+
+/* The rows rounded to bf16, and zeros up to a whole block. */
+static void *round_input(const struct onednn_task *task)
+{
+    uint16_t *rounded = task->scratch;
+    size_t count = (size_t)task->rows * (size_t)task->weight->columns;
+    for (size_t i = 0; i < count; i++) {
+        rounded[i] = dtype_f32_to_bf16(task->input[i]);
+    }
+    memset(rounded + count, 0, bf16_input_bytes(task->weight) - count * sizeof(uint16_t));
+    return rounded;
+}
+
+/* The memory objects of this thread for this many rows. */
+static struct binding *bind(const struct onednn *onednn, const struct shape *shape, int rows,
+                            int thread)
+{
+    static const dnnl_query_t queries[] = {dnnl_query_src_md, dnnl_query_weights_md,
+                                           dnnl_query_dst_md};
+    static const int names[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
+    struct binding *binding = &shape->bindings[thread * ONEDNN_ROWS_F32 + rows - 1];
+    for (int i = 0; !binding->is_open && i < MEMORIES; i++) {
+        binding->arguments[i].arg = names[i];
+        if (binding->arguments[i].memory == NULL &&
+            dnnl_memory_create(&binding->arguments[i].memory, described(shape, rows, queries[i]),
+                               onednn->engine, DNNL_MEMORY_NONE) != dnnl_success) {
+            return NULL;
+        }
+        binding->is_open = i == MEMORIES - 1;
+    }
+    return binding;
+}
+
+/* One panel: f32 straight into the output, bf16 by way of a block in the scratch memory. */
+static bool run_panel(const struct onednn_task *task, int panel, void *input)
+{
+    const struct onednn_weight *weight = task->weight;
+    const struct onednn *onednn = weight->onednn;
+    const struct shape *shape = panel_shape(weight, panel);
+    float *output = task->output + (size_t)panel * ONEDNN_PANEL;
+    float *block = weight->is_bf16
+                       ? (float *)(void *)((char *)task->scratch + bf16_input_bytes(weight))
+                       : output;
+    int rows = weight->is_bf16 ? ONEDNN_ROWS_BF16 : task->rows;
+    struct binding *binding = bind(onednn, shape, rows, task->thread);
+    if (binding == NULL) {
+        return false;
+    }
+    dnnl_stream_t stream = onednn->streams[task->thread];
+    void *const data[] = {input, weight->panels + (size_t)panel * weight->panel_stride, block};
+    for (int i = 0; i < MEMORIES; i++) {
+        if (dnnl_memory_set_data_handle(binding->arguments[i].memory, data[i]) != dnnl_success) {
+            return false;
+        }
+    }
+    if (dnnl_primitive_execute(shape->products[rows - 1], stream, MEMORIES, binding->arguments) !=
+            dnnl_success ||
+        dnnl_stream_wait(stream) != dnnl_success) {
+        return false;
+    }
+    for (int r = 0; weight->is_bf16 && r < task->rows; r++) {
+        memcpy(output + (size_t)r * (size_t)weight->rows, block + r * shape->outputs,
+               (size_t)shape->outputs * sizeof(float));
+    }
+    return true;
+}
+
+enum kernel_status onednn_product(const struct onednn_task *task)
+{
+    (void)threads_limit(1);
+    void *input = task->weight->is_bf16 ? round_input(task) : without_const(task->input);
+    for (int panel = task->panel; panel < task->panel_end; panel++) {
+        if (!run_panel(task, panel, input)) {
+            return KERNEL_DEVICE_LOST;
+        }
+    }
+    return KERNEL_OK;
+}
