@@ -3,6 +3,10 @@
 #ifndef WORKER_COMMAND_H
 #define WORKER_COMMAND_H
 
+int command_broker(int argc, char **argv);
+int command_collect(int argc, char **argv);
+int command_produce(int argc, char **argv);
 int command_settings(int argc, char **argv);
+int command_work(int argc, char **argv);
 
 #endif

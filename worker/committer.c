@@ -48,8 +48,8 @@ static void wake(void *context)
     CHECK(pthread_mutex_unlock(&committer->mutex) == 0);
 }
 
-/* Sleeps until something is posted, closed or abandoned, but no longer than timeout_ms. Returns false when
- * the thread is to end. */
+/* Sleeps until something is posted, closed or abandoned, but no longer than timeout_ms. Returns
+ * false when the thread is to end. */
 static bool sleep_at_most(struct committer *committer, int timeout_ms)
 {
     struct timespec until;

@@ -1,14 +1,14 @@
 /* committer: publishes outcomes on a thread of its own, one batch at a time.
  *
- * The loop posts deliveries; the thread takes what is there as one batch, sends it, waits until the broker
- * has acknowledged all of it, and gives the deliveries back, each in its final state. Only then does the
- * loop mark their offsets as finished. A batch is what becomes one Kafka transaction where results are
- * to be exactly once.
+ * The loop posts deliveries; the thread takes what is there as one batch, sends it, waits until the
+ * broker has acknowledged all of it, and gives the deliveries back, each in its final state. Only
+ * then does the loop mark their offsets as finished. A batch is what becomes one Kafka transaction
+ * where results are to be exactly once.
  *
  *     EMPTY -> SENDING -> WAITING -> (RETRYING, REPLACING -> SENDING)* -> handed back -> EMPTY
  *
- * While no broker answers, the batch waits, and so does what is posted meanwhile: the credits at intake
- * bound it.
+ * While no broker answers, the batch waits, and so does what is posted meanwhile: the credits at
+ * intake bound it.
  */
 #ifndef WORKER_COMMITTER_H
 #define WORKER_COMMITTER_H
@@ -39,7 +39,8 @@ void committer_close(struct committer *committer);
 void committer_post(struct committer *committer, struct delivery *delivery);
 size_t committer_take(struct committer *committer, struct delivery **deliveries_out,
                       size_t deliveries_max);
-/* From now on nothing waits for a broker any more: what is not acknowledged comes back abandoned. */
+/* From now on nothing waits for a broker any more: what is not acknowledged comes back abandoned.
+ */
 void committer_abandon(struct committer *committer);
 
 /* Whether deliveries wait because no broker takes them. Thread: any. */

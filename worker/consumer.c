@@ -13,15 +13,15 @@ enum {
     RECORDS_PER_WAKE = 500,
     TICK_MS = 100,
     COMMIT_RETRY_MS = 500, // of the last commit, in a group that rebalances
-    // The queue is left alone for so long before partitions are paused: in a busy pipeline room comes
-    // back sooner, and pausing would fetch again what was prefetched.
+    // The queue is left alone for so long before partitions are paused: in a busy pipeline room
+    // comes back sooner, and pausing would fetch again what was prefetched.
     FULL_BEFORE_PAUSE_MS = 200,
 };
 
 static size_t quota_of(const struct consumer *consumer)
 {
-    // Several partitions together may fill the worker, one alone may not, so that a flooded one leaves
-    // room for the others.
+    // Several partitions together may fill the worker, one alone may not, so that a flooded one
+    // leaves room for the others.
     size_t quota = (size_t)consumer->config->intake_records_max;
     if (consumer->partitions_count > 1) {
         quota = quota * 2 / (consumer->partitions_count + 1);
@@ -433,4 +433,14 @@ bool consumer_is_assigned(const struct consumer *consumer)
 size_t consumer_partitions(const struct consumer *consumer)
 {
     return consumer->partitions_count;
+}
+
+size_t consumer_partitions_paused(const struct consumer *consumer)
+{
+    size_t count = 0;
+    for (const struct partition *partition = consumer->partitions; partition != NULL;
+         partition = partition->next) {
+        count += partition->is_paused ? 1 : 0;
+    }
+    return count;
 }

@@ -1,10 +1,10 @@
 /* consumer: brings the records of the group's partitions to the loop, and commits what is finished.
  *
- * librdkafka's consumer queue wakes the loop through a pipe; each wake takes a bounded number of records
- * and then yields. What finds no room is held, and librdkafka's queue is left alone for a moment; only when
- * that lasts are partitions paused, because pausing drops what librdkafka has prefetched. They resume
- * when the end says that there is room for a good many. The queue is polled at least twice a second in
- * every state, or the group would give the worker up.
+ * librdkafka's consumer queue wakes the loop through a pipe; each wake takes a bounded number of
+ * records and then yields. What finds no room is held, and librdkafka's queue is left alone for a
+ * moment; only when that lasts are partitions paused, because pausing drops what librdkafka has
+ * prefetched. They resume when the end says that there is room for a good many. The queue is polled
+ * at least twice a second in every state, or the group would give the worker up.
  *
  *     poll -> end.on_record -> TAKEN: offsets know it, its job refers to the partition
  *                           -> FULL, LATER: held; tried again on consumer_resume and on each tick
@@ -31,13 +31,14 @@ enum intake_result {
 };
 
 struct consumer_end {
-    /* A record. Taken: it lives on as a job with a reference to the partition (partition_reference).
-     * The message stays the consumer's. */
+    /* A record. Taken: it lives on as a job with a reference to the partition
+     * (partition_reference). The message stays the consumer's. */
     enum intake_result (*on_record)(void *context, struct partition *partition,
                                     const rd_kafka_message_t *message);
     /* Whether there is room for so many records that paused partitions should resume. */
     bool (*has_ample_room)(void *context);
-    /* The partition is about to be given up: finish what can be finished at once, cancel the rest. */
+    /* The partition is about to be given up: finish what can be finished at once, cancel the rest.
+     */
     void (*on_revoke)(void *context, struct partition *partition);
     /* The client can go on no longer. */
     void (*on_failure)(void *context, const struct error *error);
@@ -52,14 +53,15 @@ MUST_CHECK bool consumer_start(struct consumer *consumer, const char *topic, str
 
 /* The record of the partition at `offset` has its outcome, published. */
 void consumer_finish(struct consumer *consumer, struct partition *partition, int64_t offset);
-/* There may be room again, or a record need not wait any longer. Cheap; acts on the loop's next turn. */
+/* There may be room again, or a record need not wait any longer. Cheap; acts on the loop's next
+ * turn. */
 void consumer_resume(struct consumer *consumer);
 
 /* No more records; commits go on. */
 void consumer_drain(struct consumer *consumer);
-/* Commits, leaves the group and closes, all within about timeout_ms. False when librdkafka hangs: its thread
- * stays behind, so the process must end without running destructors. The loop must run on until
- * consumer_is_closed. */
+/* Commits, leaves the group and closes, all within about timeout_ms. False when librdkafka hangs:
+ * its thread stays behind, so the process must end without running destructors. The loop must run
+ * on: the struct frees itself when its handles are closed. */
 bool consumer_close(struct consumer *consumer, int timeout_ms);
 
 /* For the look-up of topics. */
@@ -67,5 +69,6 @@ rd_kafka_t *consumer_client(const struct consumer *consumer);
 /* Whether the group has answered, with partitions or without. */
 bool consumer_is_assigned(const struct consumer *consumer);
 size_t consumer_partitions(const struct consumer *consumer);
+size_t consumer_partitions_paused(const struct consumer *consumer);
 
 #endif

@@ -1,11 +1,13 @@
-/* consumer, second half: what the group assigns and takes back, and the commits of offsets. Only explicit
- * offsets are committed: rd_kafka_offsets_store of librdkafka 2.0.2 loses the metadata. */
+/* consumer, second half: what the group assigns and takes back, and the commits of offsets. Only
+ * explicit offsets are committed: rd_kafka_offsets_store of librdkafka 2.0.2 loses the metadata. */
+#include "worker/consumer_internal.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "schemas/base/check.h"
-#include "worker/consumer_internal.h"
 #include "worker/log.h"
+#include "worker/metrics.h"
 
 enum {
     COMMIT_INTERVAL_MS = 250,
@@ -53,6 +55,7 @@ static bool on_commit_report(struct consumer *consumer, rd_kafka_resp_err_t code
         return code == RD_KAFKA_RESP_ERR__NO_OFFSET;
     }
     bool is_committed = true;
+    metrics_add(METRIC_COMMITS, METRIC_COMMITTED, code == RD_KAFKA_RESP_ERR_NO_ERROR ? 1 : 0);
     for (int i = 0; i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *element = &list->elems[i];
         rd_kafka_resp_err_t cause =
@@ -79,6 +82,8 @@ static void on_commit(rd_kafka_t *client, rd_kafka_resp_err_t code,
     (void)client;
     struct consumer *consumer = context;
     consumer->is_commit_pending = false;
+    metrics_observe(METRIC_COMMIT_TIME, 0,
+                    (double)(uv_hrtime() - consumer->commit_started_ns) / 1e9);
     (void)on_commit_report(consumer, code, list);
 }
 
@@ -95,6 +100,7 @@ void consumer_commit_some(struct consumer *consumer)
     if (list == NULL) {
         return;
     }
+    consumer->commit_started_ns = uv_hrtime();
     rd_kafka_resp_err_t code = rd_kafka_commit(consumer->client, list, 1);
     consumer->is_commit_pending = code == RD_KAFKA_RESP_ERR_NO_ERROR;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -124,8 +130,8 @@ bool consumer_commit_now(struct consumer *consumer, int timeout_ms)
     if (list == NULL) {
         return true;
     }
-    // Its own queue, so that nothing but this commit is served while waiting, and so that a report that
-    // comes too late is dropped with the queue.
+    // Its own queue, so that nothing but this commit is served while waiting, and so that a report
+    // that comes too late is dropped with the queue.
     rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->client);
     struct commit_wait wait = {.consumer = consumer};
     rd_kafka_resp_err_t code =
@@ -212,6 +218,7 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
 {
     struct consumer *consumer = context;
     rd_kafka_error_t *error = NULL;
+    metrics_add(METRIC_REBALANCES, 0, 1);
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         assign(consumer, list);
         error = rd_kafka_incremental_assign(client, list);

@@ -1,5 +1,5 @@
-/* consumer: what its two files share. consumer.c has its life and the flow of records, consumer_group.c
- * assignments and commits. */
+/* consumer: what its two files share. consumer.c has its life and the flow of records,
+ * consumer_group.c assignments and commits. */
 #ifndef WORKER_CONSUMER_INTERNAL_H
 #define WORKER_CONSUMER_INTERNAL_H
 
@@ -28,9 +28,10 @@ struct consumer {
     bool wants_retry; // of what is held
     bool is_draining;
 
-    bool is_commit_pending; // an asynchronous commit has not reported yet
-    uint64_t commit_at_ms;  // not before
-    size_t finished_count;  // since the last commit
+    bool is_commit_pending;     // an asynchronous commit has not reported yet
+    uint64_t commit_at_ms;      // not before
+    uint64_t commit_started_ns; // of the pending one
+    size_t finished_count;      // since the last commit
 };
 
 struct partition *consumer_find(const struct consumer *consumer, const char *topic, int32_t number);
@@ -39,7 +40,8 @@ struct partition *consumer_find(const struct consumer *consumer, const char *top
 void consumer_group_configure(rd_kafka_conf_t *conf);
 /* Commits what is finished if it is time to; never waits. */
 void consumer_commit_some(struct consumer *consumer);
-/* Commits what is finished and waits for the broker, at most timeout_ms. False when something is left. */
+/* Commits what is finished and waits for the broker, at most timeout_ms. False when something is
+ * left. */
 bool consumer_commit_now(struct consumer *consumer, int timeout_ms);
 
 #endif

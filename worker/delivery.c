@@ -146,7 +146,8 @@ struct delivery *delivery_open(const struct delivery_setting *setting, struct jo
     return NULL;
 }
 
-/* A dead letter that the topic does not take whole still says that the record was there, and why. */
+/* A dead letter that the topic does not take whole still says that the record was there, and why.
+ */
 static bool omit_value(const struct delivery_setting *setting, struct delivery *delivery,
                        struct error *error)
 {

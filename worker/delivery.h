@@ -1,7 +1,8 @@
 /* delivery: one outcome on its way to an output topic, encoded.
  *
- * Opened by the loop when a job has its outcome, handed to the committer by pointer, handed back with its
- * state, closed by the loop. It borrows key and value from its job, which is not released before.
+ * Opened by the loop when a job has its outcome, handed to the committer by pointer, handed back
+ * with its state, closed by the loop. It borrows key and value from its job, which is not released
+ * before.
  */
 #ifndef WORKER_DELIVERY_H
 #define WORKER_DELIVERY_H
@@ -51,12 +52,12 @@ struct delivery_setting {
     int32_t dead_letters_count; // not 0
 };
 
-/* Encodes the job's outcome: a response or a dead letter. NULL, with an ERROR_FATAL, when that cannot be
- * done at all (out of memory). Thread: loop, as of all here. */
+/* Encodes the job's outcome: a response or a dead letter. NULL, with an ERROR_FATAL, when that
+ * cannot be done at all (out of memory). Thread: loop, as of all here. */
 struct delivery *delivery_open(const struct delivery_setting *setting, struct job *job,
                                struct error *error);
-/* Makes what was too large smaller: a response becomes the error `result_too_large`, a dead letter loses
- * its value and says so. False when it cannot get any smaller. */
+/* Makes what was too large smaller: a response becomes the error `result_too_large`, a dead letter
+ * loses its value and says so. False when it cannot get any smaller. */
 MUST_CHECK bool delivery_shrink(const struct delivery_setting *setting, struct delivery *delivery,
                                 struct error *error);
 void delivery_close(struct delivery *delivery); // accepts NULL

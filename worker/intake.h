@@ -1,8 +1,8 @@
 /* intake: a Kafka message becomes a job.
  *
- * What cannot be decoded becomes a job that has its outcome already, a dead letter; what can be decoded
- * but is wrong in a field of the envelope has an error response. Both skip the session's work and cost
- * nobody else anything. Thread: loop.
+ * What cannot be decoded becomes a job that has its outcome already, a dead letter; what can be
+ * decoded but is wrong in a field of the envelope has an error response. Both skip the session's
+ * work and cost nobody else anything. Thread: loop.
  */
 #ifndef WORKER_INTAKE_H
 #define WORKER_INTAKE_H
@@ -23,8 +23,8 @@ struct intake {
     struct registry *registry; // NULL: none is configured
 };
 
-/* INTAKE_TAKEN: *job_out is the caller's, with its record decoded and perhaps its outcome set; it refers
- * to nothing of the message. Otherwise nothing was taken. */
+/* INTAKE_TAKEN: *job_out is the caller's, with its record decoded and perhaps its outcome set; it
+ * refers to nothing of the message. Otherwise nothing was taken. */
 enum intake_result intake_take(const struct intake *intake, const rd_kafka_message_t *message,
                                struct job **job_out);
 

@@ -251,6 +251,16 @@ bool kafka_client_partitions(rd_kafka_t *client, const char *topic, int timeout_
     return is_read;
 }
 
+bool kafka_client_is_demo(rd_kafka_t *client, int timeout_ms)
+{
+    char *id = rd_kafka_clusterid(client, timeout_ms);
+    bool is_demo = id != NULL && strncmp(id, "mockCluster", strlen("mockCluster")) == 0;
+    if (id != NULL) {
+        rd_kafka_mem_free(client, id);
+    }
+    return is_demo;
+}
+
 /* Shared by the caller and the thread that destroys; the last of both frees it. */
 struct destruction {
     rd_kafka_t *client;

@@ -27,8 +27,8 @@ enum kafka_verdict {
 
 enum kafka_verdict kafka_verdict_of(rd_kafka_resp_err_t code);
 
-/* Millrace's defaults for the role, under what the configuration's `kafka` section sets. The caller owns
- * the result; rd_kafka_new takes it. Log lines go to log_event. */
+/* Millrace's defaults for the role, under what the configuration's `kafka` section sets. The caller
+ * owns the result; rd_kafka_new takes it. Log lines go to log_event. */
 MUST_CHECK bool kafka_client_conf(const struct config *config, enum kafka_role role,
                                   rd_kafka_conf_t **conf_out, struct error *error);
 
@@ -39,13 +39,21 @@ MUST_CHECK bool kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf,
 /* The consumer group: kafka.group.id, or "millrace". Borrowed from the configuration. */
 const char *kafka_client_group(const struct config *config);
 
-/* Asks a broker how many partitions `topic` has; blocks for at most timeout_ms. ERROR_NOT_FOUND: the
- * topic is missing; ERROR_CONFIG: not allowed; ERROR_BUSY: no broker answered. */
+/* Asks a broker how many partitions `topic` has; blocks for at most timeout_ms. ERROR_NOT_FOUND:
+ * the topic is missing; ERROR_CONFIG: not allowed; ERROR_BUSY: no broker answered. */
 MUST_CHECK bool kafka_client_partitions(rd_kafka_t *client, const char *topic, int timeout_ms,
                                         int32_t *count_out, struct error *error);
 
-/* Destroys a client without waiting for more than timeout_ms: librdkafka 2.0.2 hangs for ever when a topic
- * was deleted under a consumer. False when it still hangs; its thread then stays behind. Accepts NULL. */
+/* What the demo broker (librdkafka's mock cluster) keeps of one partition; the oldest beyond it is
+ * lost. */
+enum { DEMO_PARTITION_BYTES_MAX = 5 << 20, DEMO_PARTITION_RECORDS_MAX = 100000 };
+
+/* Whether the brokers are librdkafka's mock cluster. Blocks for at most timeout_ms. */
+bool kafka_client_is_demo(rd_kafka_t *client, int timeout_ms);
+
+/* Destroys a client without waiting for more than timeout_ms: librdkafka 2.0.2 hangs for ever when
+ * a topic was deleted under a consumer. False when it still hangs; its thread then stays behind.
+ * Accepts NULL. */
 bool kafka_client_destroy(rd_kafka_t *client, int timeout_ms);
 
 #endif

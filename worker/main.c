@@ -13,6 +13,9 @@ struct command {
 };
 
 static const struct command commands[] = {
+    {"produce", "puts requests on a Kafka topic", command_produce},
+    {"collect", "reads the results of a run", command_collect},
+    {"broker", "runs a Kafka broker in memory, for trials", command_broker},
     {"settings", "prints the reference of all settings, or of all metrics", command_settings},
 };
 

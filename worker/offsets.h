@@ -1,15 +1,16 @@
 /* offsets: which records of one partition are unfinished, and how far the group may commit.
  *
- * Work finishes out of order. Delivered offsets grow, with gaps (transaction markers, compaction); an
- * offset that was never delivered counts as done. So one bit per offset is enough: set means delivered
- * and unfinished. All set bits lie in a window that starts at the lowest unfinished offset:
+ * Work finishes out of order. Delivered offsets grow, with gaps (transaction markers, compaction);
+ * an offset that was never delivered counts as done. So one bit per offset is enough: set means
+ * delivered and unfinished. All set bits lie in a window that starts at the lowest unfinished
+ * offset:
  *
  *      committed already | lowest .. window .. next | not delivered yet
  *                          ^ the position to commit; `next` itself when nothing is unfinished
  *
- * The window bounds the look-ahead, and with it the size of an encoded map of what is done beyond the
- * lowest offset. Each assignment of the partition has an epoch; what finishes under another epoch is
- * ignored. Pure: no Kafka, no clock, no thread of its own.
+ * The window bounds the look-ahead, and with it the size of an encoded map of what is done beyond
+ * the lowest offset. Each assignment of the partition has an epoch; what finishes under another
+ * epoch is ignored. Pure: no Kafka, no clock, no thread of its own.
  */
 #ifndef WORKER_OFFSETS_H
 #define WORKER_OFFSETS_H
@@ -35,7 +36,8 @@ bool offsets_has_room(const struct offsets *offsets, int64_t offset);
 /* The record at `offset` is in flight. False, and nothing changes, for an offset below one that was
  * delivered before: a record that came twice. The caller has asked offsets_has_room. */
 bool offsets_deliver(struct offsets *offsets, int64_t offset);
-/* The record at `offset` has its outcome. False when the epoch is over or the offset is not in flight. */
+/* The record at `offset` has its outcome. False when the epoch is over or the offset is not in
+ * flight. */
 bool offsets_finish(struct offsets *offsets, uint32_t epoch, int64_t offset);
 /* Nothing below `position` will be delivered any more (the end of the partition, past markers). */
 void offsets_advance(struct offsets *offsets, int64_t position);

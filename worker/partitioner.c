@@ -1,5 +1,5 @@
-/* Partitioner: murmur2 as org.apache.kafka.common.utils.Utils has it, bit for bit, because results must
- * meet what Java clients wrote with the same key. */
+/* Partitioner: murmur2 as org.apache.kafka.common.utils.Utils has it, bit for bit, because results
+ * must meet what Java clients wrote with the same key. */
 #include "worker/partitioner.h"
 
 #include "schemas/base/check.h"

@@ -149,8 +149,8 @@ bool producer_send(struct producer *producer, struct delivery *delivery)
 
 size_t producer_wait(struct producer *producer, int timeout_ms)
 {
-    // Flushing sends what lingers at once. With callbacks it also serves them; its status says no more
-    // than the count does.
+    // Flushing sends what lingers at once. With callbacks it also serves them; its status says no
+    // more than the count does.
     (void)rd_kafka_flush(producer->client, timeout_ms);
     return producer->sent_count;
 }

@@ -19,10 +19,11 @@ MUST_CHECK bool producer_open(const struct config *config, struct producer **pro
 /* Waits for at most timeout_ms. Accepts NULL. Nothing may be in state DELIVERY_SENT. */
 void producer_close(struct producer *producer, int timeout_ms);
 
-/* Queues the delivery (state DELIVERY_ENCODED). False when librdkafka's queue is full: send it again after
- * a producer_wait. Otherwise its state has moved on. */
+/* Queues the delivery (state DELIVERY_ENCODED). False when librdkafka's queue is full: send it
+ * again after a producer_wait. Otherwise its state has moved on. */
 MUST_CHECK bool producer_send(struct producer *producer, struct delivery *delivery);
-/* Serves reports for at most timeout_ms; returns how many deliveries are still in state DELIVERY_SENT. */
+/* Serves reports for at most timeout_ms; returns how many deliveries are still in state
+ * DELIVERY_SENT. */
 size_t producer_wait(struct producer *producer, int timeout_ms);
 /* Gives up what is queued or in flight: it comes back as DELIVERY_ENCODED with the next wait. */
 void producer_purge(struct producer *producer);

@@ -148,7 +148,8 @@ static struct entry *find_entry(struct registry *registry, uint32_t id)
     return NULL;
 }
 
-/* The table is full of ids only when somebody sends made-up ones: the oldest unknown one makes room. */
+/* The table is full of ids only when somebody sends made-up ones: the oldest unknown one makes
+ * room. */
 static struct entry *add_entry(struct registry *registry, uint32_t id)
 {
     struct entry *entry = NULL;
@@ -166,17 +167,25 @@ static struct entry *add_entry(struct registry *registry, uint32_t id)
     return entry;
 }
 
+/* Gives the codec the schema that the registry answered with. */
+static bool add_schema(struct record_codec *codec, uint32_t id, struct bytes answer,
+                       struct error *error)
+{
+    json_t *root = json_loadb(answer.data, answer.size, 0, NULL);
+    const char *schema = json_string_value(json_object_get(root, "schema"));
+    bool is_usable =
+        record_codec_add_schema(codec, id, bytes_of(schema == NULL ? "" : schema), error);
+    json_decref(root);
+    return is_usable;
+}
+
 static void use_schema(struct registry *registry, struct entry *entry, struct bytes answer)
 {
     struct error error = {0};
-    json_t *root = json_loadb(answer.data, answer.size, 0, NULL);
-    const char *schema = json_string_value(json_object_get(root, "schema"));
-    if (!record_codec_add_schema(registry->codec, entry->id, bytes_of(schema == NULL ? "" : schema),
-                                 &error)) {
+    if (!add_schema(registry->codec, entry->id, answer, &error)) {
         log_event(LOG_WARN, "schema_not_usable", "id=%" PRIu32 " reason=%s", entry->id,
                   error.message);
     }
-    json_decref(root);
     entry->state = REGISTRY_READY;
 }
 
@@ -257,6 +266,28 @@ enum registry_state registry_resolve(struct registry *registry, uint32_t id)
         ask(registry, entry);
     }
     return entry->state;
+}
+
+bool registry_load(const char *url, uint32_t id, struct record_codec *codec, struct error *error)
+{
+    struct exchange exchange = {.code = CURLE_FAILED_INIT};
+    int size = (int)strlen(url);
+    while (size > 0 && url[size - 1] == '/') {
+        size--;
+    }
+    (void)snprintf(exchange.url, sizeof exchange.url, "%.*s/schemas/ids/%" PRIu32, size, url, id);
+    buffer_init(&exchange.answer, ANSWER_BYTES_MAX);
+    exchange_run(&exchange);
+    bool is_loaded;
+    if (exchange.code != CURLE_OK || exchange.status != 200) {
+        is_loaded = error_set(error, ERROR_FATAL, NULL, NULL,
+                              "the registry gave no schema for id %" PRIu32 ": status %ld, %s", id,
+                              exchange.status, curl_easy_strerror(exchange.code));
+    } else {
+        is_loaded = add_schema(codec, id, buffer_bytes(&exchange.answer), error);
+    }
+    buffer_close(&exchange.answer);
+    return is_loaded;
 }
 
 static bool read_id(const struct exchange *exchange, const char *subject, uint32_t *id_out,

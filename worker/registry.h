@@ -1,9 +1,9 @@
 /* registry: a client of a Confluent-compatible schema registry.
  *
- * Looks up writer's schemas by id while their records wait, and registers ours at start. An id that the
- * registry does not know is remembered for a while; a registry that does not answer is asked again, later
- * and later, and the records wait. HTTP runs on libuv's pool; everything else, the codec included, on
- * the loop. The URL may have a path: http://host:8081/apis/ccompat/v7.
+ * Looks up writer's schemas by id while their records wait, and registers ours at start. An id that
+ * the registry does not know is remembered for a while; a registry that does not answer is asked
+ * again, later and later, and the records wait. HTTP runs on libuv's pool; everything else, the
+ * codec included, on the loop. The URL may have a path: http://host:8081/apis/ccompat/v7.
  */
 #ifndef WORKER_REGISTRY_H
 #define WORKER_REGISTRY_H
@@ -32,10 +32,15 @@ struct registry_end {
 MUST_CHECK bool registry_open(uv_loop_t *loop, const char *url, struct record_codec *codec,
                               struct registry_end end, struct registry **registry_out,
                               struct error *error);
-/* The loop must run on until the struct has freed itself: requests under way take up to 15 s. Accepts NULL. */
+/* The loop must run on until the struct has freed itself: requests under way take up to 15 s.
+ * Accepts NULL. */
 void registry_close(struct registry *registry);
 
 enum registry_state registry_resolve(struct registry *registry, uint32_t id);
+
+/* Asks for the schema of one id and gives it to the codec. Blocks. */
+MUST_CHECK bool registry_load(const char *url, uint32_t id, struct record_codec *codec,
+                              struct error *error);
 
 /* Registers the schema and gives its id. Blocks; for the start. Thread: any. */
 MUST_CHECK bool registry_register(const char *url, const char *subject, struct bytes schema,

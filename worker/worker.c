@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "schemas/base/buffer.h"
 #include "schemas/base/check.h"
 #include "worker/committer.h"
 #include "worker/consumer.h"
@@ -14,12 +15,15 @@
 #include "worker/intake.h"
 #include "worker/kafka_client.h"
 #include "worker/log.h"
+#include "worker/metrics.h"
+#include "worker/observe.h"
 #include "worker/registry.h"
 
 enum {
     START_TIMEOUT_MS = 30000,
     METADATA_TIMEOUT_MS = 5000,
     CLOSE_TIMEOUT_MS = 5000,
+    TICK_MS = 1000,
     TAKEN_MAX = 256,
     // After the drain: so long may cancelled work and abandoned results take to come back.
     ABANDON_TIMEOUT_MS = 3000,
@@ -44,6 +48,7 @@ struct worker {
     uv_async_t delivered; // by the committer
     uv_async_t stop;      // from any thread
     uv_timer_t deadline;  // of the drain
+    uv_timer_t tick;      // for the gauges
     int handles_open;
     size_t publishing_count; // deliveries that the committer has
     bool is_abandoning;
@@ -117,6 +122,8 @@ static void on_outcome(void *context, struct job *job)
     const struct partition *partition = job->end;
     // What nobody waits for any more is not published: the partition's next owner does it again.
     if (job->outcome == OUTCOME_DROPPED || !partition->is_assigned) {
+        job->outcome = OUTCOME_DROPPED;
+        observe_outcome(job);
         end_job(worker, job);
         stop_when_empty(worker);
         return;
@@ -159,6 +166,7 @@ static void settle(struct worker *worker, struct delivery *delivery)
                         delivery->topic, rd_kafka_err2str((rd_kafka_resp_err_t)delivery->code));
         fail(worker, &error);
     } else if (delivery->state == DELIVERY_DONE) {
+        observe_outcome(job);
         consumer_finish(worker->consumer, job->end, job->source.offset);
     }
     worker->publishing_count--;
@@ -247,6 +255,21 @@ static void on_stop(uv_async_t *handle)
     drain(worker, (uint64_t)worker->config->drain_timeout_ms);
 }
 
+static void on_tick(uv_timer_t *handle)
+{
+    const struct worker *worker = handle->data;
+    struct engine_stats stats;
+    if (session_engine_stats(worker->session, &stats)) {
+        observe_engine(&stats);
+    }
+    metrics_set(METRIC_RECORDS_INSIDE, 0, (double)session_jobs(worker->session));
+    metrics_set(METRIC_BROKER_UP, 0, committer_is_stuck(worker->committer) ? 0 : 1);
+    metrics_set(METRIC_PARTITIONS, METRIC_PARTITIONS_ASSIGNED,
+                (double)consumer_partitions(worker->consumer));
+    metrics_set(METRIC_PARTITIONS, METRIC_PARTITIONS_PAUSED,
+                (double)consumer_partitions_paused(worker->consumer));
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct worker *worker = handle->data;
@@ -260,8 +283,10 @@ static void open_handles(struct worker *worker)
     CHECK(uv_timer_init(worker->loop, &worker->deadline) == 0);
     worker->delivered.data = worker;
     worker->stop.data = worker;
+    CHECK(uv_timer_init(worker->loop, &worker->tick) == 0);
     worker->deadline.data = worker;
-    worker->handles_open = 3;
+    worker->tick.data = worker;
+    worker->handles_open = 4;
 }
 
 static bool check_topic(struct worker *worker, const char *topic, int32_t *count_out,
@@ -374,6 +399,7 @@ bool worker_open(uv_loop_t *loop, const struct config *config, struct worker **w
         return false;
     }
     worker->state = WORKER_RUNNING;
+    CHECK(uv_timer_start(&worker->tick, on_tick, 0, TICK_MS) == 0);
     *worker_out = worker;
     return true;
 }
@@ -420,6 +446,7 @@ bool worker_close(struct worker *worker)
     uv_close((uv_handle_t *)&worker->delivered, on_handle_closed);
     uv_close((uv_handle_t *)&worker->stop, on_handle_closed);
     uv_close((uv_handle_t *)&worker->deadline, on_handle_closed);
+    uv_close((uv_handle_t *)&worker->tick, on_handle_closed);
     (void)uv_run(worker->loop, UV_RUN_DEFAULT); // until every handle of every part is closed
     CHECK(worker->handles_open == 0);
     record_codec_close(worker->codec);
@@ -432,10 +459,21 @@ void worker_stop(struct worker *worker)
     (void)uv_async_send(&worker->stop);
 }
 
-bool worker_is_ready(const struct worker *worker)
+bool worker_is_ready(const struct worker *worker, struct buffer *reason)
 {
-    return worker->state == WORKER_RUNNING && consumer_is_assigned(worker->consumer) &&
-           !committer_is_stuck(worker->committer);
+    if (worker->state != WORKER_RUNNING) {
+        buffer_append_text(reason, "the worker stops");
+        return false;
+    }
+    if (!consumer_is_assigned(worker->consumer)) {
+        buffer_append_text(reason, "the group has not answered yet");
+        return false;
+    }
+    if (committer_is_stuck(worker->committer)) {
+        buffer_append_text(reason, "results wait: no broker takes them");
+        return false;
+    }
+    return true;
 }
 
 bool worker_is_draining(const struct worker *worker)

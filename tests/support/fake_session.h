@@ -1,5 +1,5 @@
-/* fake_session: a session that answers at once, or when it is told to, without any model. Link it before
- * the worker's library: it defines all of worker/session.h.
+/* fake_session: a session that answers at once, or when it is told to, without any model. Link it
+ * before the worker's library: it defines all of worker/session.h.
  *
  * A custom_id chooses the answer: "large..." a body of 2 MiB, everything else a small one.
  */

@@ -1,5 +1,5 @@
-/* mock_broker: librdkafka's in-memory cluster for a test, with a plain producer and reader beside it.
- * One per executable. */
+/* mock_broker: librdkafka's in-memory cluster for a test, with a plain producer and reader beside
+ * it. One per executable. */
 #ifndef TESTS_SUPPORT_MOCK_BROKER_H
 #define TESTS_SUPPORT_MOCK_BROKER_H
 
@@ -31,7 +31,8 @@ void mock_broker_open(struct mock_broker *broker);
 void mock_broker_close(struct mock_broker *broker);
 void mock_broker_topic(struct mock_broker *broker, const char *topic, int partitions);
 
-/* Fills what a Kafka end reads: bootstrap.servers, group.id, topics named requests, responses and dlq. */
+/* Fills what a Kafka end reads: bootstrap.servers, group.id, topics named requests, responses and
+ * dlq. */
 void mock_broker_config(const struct mock_broker *broker, struct config *config);
 
 /* Waits for the delivery report. Absent key: .data NULL. */
@@ -42,8 +43,8 @@ void mock_broker_queue(struct mock_broker *broker, const char *topic, int32_t pa
                        struct bytes key, struct bytes value);
 void mock_broker_flush(struct mock_broker *broker);
 
-/* Reads `topic` from the beginning until `count` records are there or timeout_ms have passed; returns how
- * many. */
+/* Reads `topic` from the beginning until `count` records are there or timeout_ms have passed;
+ * returns how many. */
 size_t mock_broker_read(struct mock_broker *broker, const char *topic, struct arena *arena,
                         struct mock_record *records_out, size_t count, int timeout_ms);
 

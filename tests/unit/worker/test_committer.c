@@ -1,5 +1,5 @@
-/* committer against the mock cluster: what is posted comes back once, in its final state, whatever the
- * broker answers on the way. */
+/* committer against the mock cluster: what is posted comes back once, in its final state, whatever
+ * the broker answers on the way. */
 #include "tests/support/cmocka.h"
 
 #include <stdio.h>

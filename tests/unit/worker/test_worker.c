@@ -1,5 +1,5 @@
-/* A whole worker on the mock cluster, with a session that answers without a model: every record that comes
- * in goes out once, whatever the circumstances. */
+/* A whole worker on the mock cluster, with a session that answers without a model: every record
+ * that comes in goes out once, whatever the circumstances. */
 #include "tests/support/cmocka.h"
 
 #include <pthread.h>
