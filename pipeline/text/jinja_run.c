@@ -7,36 +7,39 @@
 #include "pipeline/text/jinja_string.h"
 #include "schemas/base/check.h"
 
-bool jinja_fail(struct jinja_run *run, const char *format, ...)
+void jinja_set_error(struct jinja_run *run, const char *format, ...)
 {
     char text[300];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    return error_set(run->error, ERROR_INVALID, "template_error", "messages",
-                     "chat template, line %u: %s", run->line, text);
+    (void)error_set(run->error, ERROR_INVALID, "template_error", "messages",
+                    "chat template, line %u: %s", run->line, text);
 }
 
-bool jinja_fail_memory(struct jinja_run *run)
+void jinja_set_memory_error(struct jinja_run *run)
 {
-    return error_set(run->error, ERROR_TOO_LARGE, "template_error", "messages",
-                     "chat template, line %u: needs more than the %d bytes of memory of a render",
-                     run->line, JINJA_MEMORY_BYTES_MAX);
+    (void)error_set(run->error, ERROR_TOO_LARGE, "template_error", "messages",
+                    "chat template, line %u: needs more than the %d bytes of memory of a render",
+                    run->line, JINJA_MEMORY_BYTES_MAX);
 }
 
-bool jinja_fail_undefined(struct jinja_run *run, struct jinja_value value)
+void jinja_set_undefined_error(struct jinja_run *run, struct jinja_value value)
 {
     int size = value.as.text.size > 200 ? 200 : (int)value.as.text.size;
+    const char *text = value.as.text.data;
     switch (value.cause) {
     case JINJA_CAUSE_NAME:
-        return jinja_fail(run, "'%.*s' is undefined", size, value.as.text.data);
+        jinja_set_error(run, "'%.*s' is undefined", size, text);
+        break;
     case JINJA_CAUSE_PARAMETER:
-        return jinja_fail(run, "parameter '%.*s' was not provided", size, value.as.text.data);
+        jinja_set_error(run, "parameter '%.*s' was not provided", size, text);
+        break;
     case JINJA_CAUSE_MEMBER:
+        jinja_set_error(run, "%.*s", size, text);
         break;
     }
-    return jinja_fail(run, "%.*s", size, value.as.text.data);
 }
 
 bool jinja_spend(struct jinja_run *run, size_t steps)
@@ -68,7 +71,7 @@ void *jinja_alloc(struct jinja_run *run, size_t count, size_t size)
 {
     void *memory = arena_alloc_array(run->arena, count, size);
     if (memory == NULL) {
-        (void)jinja_fail_memory(run);
+        jinja_set_memory_error(run);
     }
     return memory;
 }
@@ -77,7 +80,7 @@ struct jinja_list *jinja_new_list(struct jinja_run *run, size_t capacity)
 {
     struct jinja_list *list = jinja_list_open(run->arena, capacity);
     if (list == NULL) {
-        (void)jinja_fail_memory(run);
+        jinja_set_memory_error(run);
     }
     return list;
 }
@@ -86,7 +89,7 @@ struct jinja_dict *jinja_new_dict(struct jinja_run *run, size_t capacity)
 {
     struct jinja_dict *dict = jinja_dict_open(run->arena, capacity);
     if (dict == NULL) {
-        (void)jinja_fail_memory(run);
+        jinja_set_memory_error(run);
     }
     return dict;
 }

@@ -72,12 +72,16 @@ struct jinja_run {
     time_t now; // what strftime_now tells, UTC
 };
 
-/* All of these set the error and return false. */
-bool jinja_fail(struct jinja_run *run, const char *format, ...)
+void jinja_set_error(struct jinja_run *run, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-bool jinja_fail_memory(struct jinja_run *run);
+void jinja_set_memory_error(struct jinja_run *run);
 /* The message that Jinja2 has for an operation on an undefined value. */
-bool jinja_fail_undefined(struct jinja_run *run, struct jinja_value value);
+void jinja_set_undefined_error(struct jinja_run *run, struct jinja_value value);
+
+/* The above as one expression that is false, which compilers and analyzers can see. */
+#define jinja_fail(run, ...) (jinja_set_error(run, __VA_ARGS__), false)
+#define jinja_fail_memory(run) (jinja_set_memory_error(run), false)
+#define jinja_fail_undefined(run, value) (jinja_set_undefined_error(run, value), false)
 
 /* False, with the error set, where the render has used up its steps. */
 bool jinja_spend(struct jinja_run *run, size_t steps) MUST_CHECK;

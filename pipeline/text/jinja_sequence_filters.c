@@ -259,8 +259,11 @@ static bool filter_slice(struct jinja_run *run, struct jinja_value subject,
 static struct jinja_arguments rest_of(const struct jinja_arguments *arguments, size_t skip)
 {
     struct jinja_arguments rest = *arguments;
-    rest.positional += rest.count < skip ? rest.count : skip;
-    rest.count -= rest.count < skip ? rest.count : skip;
+    skip = rest.count < skip ? rest.count : skip;
+    if (skip > 0) { // there may be no array
+        rest.positional += skip;
+        rest.count -= skip;
+    }
     return rest;
 }
 
