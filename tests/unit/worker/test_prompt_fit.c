@@ -1,0 +1,79 @@
+/* prompt_fit with the demo model's folder. */
+#include "tests/support/cmocka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/prompt_fit.h"
+
+#define FOLDER SOURCE_DIR "/deploy/demo/scribe"
+
+static bool check_chat(struct prompt_fit *fit, const char *content, struct error *error)
+{
+    size_t size = strlen(content) + 200;
+    char *body = malloc(size);
+    assert_non_null(body);
+    (void)snprintf(body, size,
+                   "{\"model\":\"scribe\",\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}],"
+                   "\"max_tokens\":8}",
+                   content);
+    struct inference_request request = {.custom_id = bytes_of("a"),
+                                        .url = bytes_of("/v1/chat/completions"),
+                                        .body = bytes_of(body)};
+    bool fits = prompt_fit_check(fit, &request, error);
+    free(body);
+    return fits;
+}
+
+static void test_a_short_prompt_fits_and_a_long_one_does_not(void **state)
+{
+    (void)state;
+    struct prompt_fit *fit = NULL;
+    struct error error = {0};
+    if (!prompt_fit_open(FOLDER, &fit, &error)) {
+        fail_msg("%s", error.message);
+    }
+    assert_true(check_chat(fit, "Silver Creek Glass delivered 520 wooden pallets.", &error));
+    char *text = calloc(1, 100001);
+    assert_non_null(text);
+    for (int i = 0; i < 100000; i += 10) {
+        memcpy(text + i, "x9 q7 w5k ", 10);
+    }
+    assert_false(check_chat(fit, text, &error));
+    assert_string_equal(error.code, "context_length_exceeded");
+    free(text);
+    prompt_fit_close(fit);
+}
+
+static void test_a_request_that_is_wrong_is_told(void **state)
+{
+    (void)state;
+    struct prompt_fit *fit = NULL;
+    struct error error = {0};
+    assert_true(prompt_fit_open(FOLDER, &fit, &error));
+    struct inference_request request = {.url = bytes_of("/v1/chat/completions"),
+                                        .body = bytes_of("{\"model\":\"m\"}")};
+    assert_false(prompt_fit_check(fit, &request, &error));
+    assert_int_equal(error.kind, ERROR_INVALID);
+    prompt_fit_close(fit);
+}
+
+static void test_a_folder_without_a_model_is_an_error(void **state)
+{
+    (void)state;
+    struct prompt_fit *fit = NULL;
+    struct error error = {0};
+    assert_false(prompt_fit_open("/nowhere", &fit, &error));
+    assert_int_equal(error.kind, ERROR_CONFIG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_short_prompt_fits_and_a_long_one_does_not),
+        cmocka_unit_test(test_a_request_that_is_wrong_is_told),
+        cmocka_unit_test(test_a_folder_without_a_model_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
