@@ -107,10 +107,10 @@ size_t jinja_capture_begin(const struct jinja_run *run)
 bool jinja_capture_end(struct jinja_run *run, size_t begin, struct bytes *out)
 {
     if (buffer_failed(run->out)) {
-        return error_set(
-            run->error, ERROR_TOO_LARGE, "template_error", "messages",
-            "chat template, line %u: the text is longer than the %zu bytes of a prompt", run->line,
-            run->out->size_max);
+        (void)error_set(run->error, ERROR_TOO_LARGE, "template_error", "messages",
+                        "chat template, line %u: the text is longer than the %zu bytes of a prompt",
+                        run->line, run->out->size_max);
+        return false;
     }
     struct bytes all = buffer_bytes(run->out);
     *out = arena_copy(run->arena, jinja_part(all, begin, all.size));
