@@ -39,8 +39,8 @@ static void rope_angles_rows(const void *context, struct row_range rows)
 
 enum kernel_status cpu_rope_angles(struct backend *backend, const struct rope_angles_args *args)
 {
-    cpu_each_rows(cpu_of(backend), args->step->rows, (size_t)args->head_dim * 32, rope_angles_rows,
-                  args);
+    cpu_each_rows(cpu_of(backend), args->step->rows, (size_t)args->head_dim * 64 * ELEMENT_COST,
+                  rope_angles_rows, args);
     return KERNEL_OK;
 }
 
@@ -123,47 +123,41 @@ enum kernel_status cpu_rope_kv_write(struct backend *backend, const struct rope_
     if (!is_sound(&args->shape)) {
         return KERNEL_BAD_SHAPE;
     }
-    size_t cost =
-        (size_t)(args->shape.heads + 2 * args->shape.kv_heads) * (size_t)args->shape.head_dim * 2;
+    size_t cost = (size_t)(args->shape.heads + 2 * args->shape.kv_heads) *
+                  (size_t)args->shape.head_dim * 2 * ELEMENT_COST;
     cpu_each_rows(cpu_of(backend), args->step->rows, cost, rope_kv_write_rows, args);
     return KERNEL_OK;
 }
 
-/* Tasks are tiles of rows, per key-value head; a tile never spans two sequences. */
+/* Some rows of one sequence. Tasks are tiles, per key-value head. */
+struct tile {
+    int sequence;
+    struct row_range rows;
+};
+
 struct attention_job {
     const struct cpu_backend *cpu;
     const struct attention_args *args;
-    int rows_per_tile;
+    const struct tile *tiles;
 };
 
-/* Finds tile number `index` of the step: false past the end of all sequences. */
-static struct row_range tile_rows(const struct attention_job *job, int index, int *sequence_out)
+/* Cuts the step's sequences into tiles of at most `rows_max` rows and counts the keys that all rows
+ * meet. */
+static int cut_tiles(const struct step_arrays *step, int rows_max, struct tile *tiles,
+                     size_t *keys_out)
 {
-    const struct step_arrays *step = job->args->step;
     const int32_t *starts = step_ints(step, step->row_starts);
+    const int32_t *positions = step_ints(step, step->positions);
+    int count = 0;
+    *keys_out = 0;
     for (int s = 0; s < step->sequences; s++) {
-        int rows = starts[s + 1] - starts[s];
-        int tiles = (rows + job->rows_per_tile - 1) / job->rows_per_tile;
-        if (index < tiles) {
-            int first = starts[s] + index * job->rows_per_tile;
-            int end = first + job->rows_per_tile;
-            *sequence_out = s;
-            return (struct row_range){first, end < starts[s + 1] ? end : starts[s + 1]};
+        for (int row = starts[s]; row < starts[s + 1]; row += rows_max) {
+            int end = row + rows_max < starts[s + 1] ? row + rows_max : starts[s + 1];
+            tiles[count++] = (struct tile){.sequence = s, .rows = {row, end}};
+            *keys_out += (size_t)(end - row) * (size_t)(positions[end - 1] + 1);
         }
-        index -= tiles;
     }
-    return (struct row_range){0, 0};
-}
-
-static int tiles_count(const struct attention_job *job)
-{
-    const struct step_arrays *step = job->args->step;
-    const int32_t *starts = step_ints(step, step->row_starts);
-    int tiles = 0;
-    for (int s = 0; s < step->sequences; s++) {
-        tiles += (starts[s + 1] - starts[s] + job->rows_per_tile - 1) / job->rows_per_tile;
-    }
-    return tiles;
+    return count;
 }
 
 static void run_attention(void *context, int index, int thread)
@@ -172,26 +166,26 @@ static void run_attention(void *context, int index, int thread)
     const struct attention_args *args = job->args;
     const struct attention_shape *shape = &args->shape;
     const struct step_arrays *step = args->step;
+    const struct tile *tile = &job->tiles[index / shape->kv_heads];
     int kv_head = index % shape->kv_heads;
-    int sequence = 0;
-    struct row_range rows = tile_rows(job, index / shape->kv_heads, &sequence);
     int group = shape->heads / shape->kv_heads;
+    size_t first = (size_t)tile->rows.first;
     size_t head_dim = (size_t)shape->head_dim;
     size_t q_stride = (size_t)(shape->heads + 2 * shape->kv_heads) * head_dim;
     size_t output_stride = (size_t)shape->heads * head_dim;
     size_t head_at = (size_t)(kv_head * group) * head_dim;
     struct attention_task task = {
-        .q = const_floats_of(args->qkv) + (size_t)rows.first * q_stride + head_at,
+        .q = const_floats_of(args->qkv) + first * q_stride + head_at,
         .q_stride = q_stride,
-        .output = floats_of(args->output) + (size_t)rows.first * output_stride + head_at,
+        .output = floats_of(args->output) + first * output_stride + head_at,
         .output_stride = output_stride,
-        .positions = step_ints(step, step->positions) + rows.first,
+        .positions = step_ints(step, step->positions) + first,
         .block_table =
-            step_ints(step, step->block_tables) + (size_t)sequence * (size_t)step->blocks_max,
+            step_ints(step, step->block_tables) + (size_t)tile->sequence * (size_t)step->blocks_max,
         .kv = const_floats_of(args->kv) +
               (size_t)kv_head * kv_head_floats(shape->block_tokens, shape->head_dim),
         .block_stride = cpu_kv_block_bytes(NULL, shape) / sizeof(float),
-        .rows = rows.end - rows.first,
+        .rows = tile->rows.end - tile->rows.first,
         .group = group,
         .head_dim = shape->head_dim,
         .block_tokens = shape->block_tokens,
@@ -201,19 +195,24 @@ static void run_attention(void *context, int index, int thread)
     job->cpu->kernels->attention(&task);
 }
 
+/* Each thread's scratch is the kernel's; the caller's holds the tiles behind that. */
 enum kernel_status cpu_attention(struct backend *backend, const struct attention_args *args)
 {
     struct cpu_backend *cpu = cpu_of(backend);
-    if (!is_sound(&args->shape)) {
+    const struct attention_shape *shape = &args->shape;
+    if (!is_sound(shape)) {
         return KERNEL_BAD_SHAPE;
     }
-    size_t scratch = attention_scratch_floats(args->shape.head_dim) * sizeof(float);
-    if (!threads_reserve(cpu->threads, scratch)) {
+    size_t scratch = attention_scratch_floats(shape->head_dim) * sizeof(float);
+    if (!threads_reserve(cpu->threads, scratch + (size_t)args->step->rows * sizeof(struct tile))) {
         return KERNEL_OUT_OF_MEMORY;
     }
-    int group = args->shape.heads / args->shape.kv_heads;
-    struct attention_job job = {
-        .cpu = cpu, .args = args, .rows_per_tile = ATTENTION_QUERIES_MAX / group};
-    threads_run(cpu->threads, run_attention, &job, tiles_count(&job) * args->shape.kv_heads);
+    struct tile *tiles = (void *)((char *)threads_scratch(cpu->threads, 0) + scratch);
+    size_t keys = 0;
+    int rows_max = ATTENTION_QUERIES_MAX / (shape->heads / shape->kv_heads);
+    int count = cut_tiles(args->step, rows_max, tiles, &keys);
+    struct attention_job job = {.cpu = cpu, .args = args, .tiles = tiles};
+    size_t cost = keys * 2 * (size_t)(shape->heads * shape->head_dim);
+    threads_run(cpu->threads, run_attention, &job, count * shape->kv_heads, cost);
     return KERNEL_OK;
 }

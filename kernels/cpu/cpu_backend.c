@@ -14,7 +14,7 @@
 
 enum {
     THREADS_MAX = 256,
-    PARALLEL_COST = 1 << 17, // multiplications that pay for waking a thread, about 10 microseconds
+    CHUNKS_PER_THREAD = 4, // so that a thread that was held up leaves its share to others
 };
 
 void *cpu_alloc(size_t bytes)
@@ -183,11 +183,9 @@ static void run_rows(void *context, int index, int thread)
 void cpu_each_rows(struct cpu_backend *cpu, int rows, size_t cost,
                    void (*body)(const void *context, struct row_range rows), const void *context)
 {
-    struct row_job job = {.body = body, .context = context, .rows = rows, .chunk = rows};
-    if (rows > 1 && (size_t)rows * cost > PARALLEL_COST) {
-        int chunks = threads_count(cpu->threads) * 4;
-        job.chunk = (rows + chunks - 1) / chunks;
-    }
-    int tasks = rows == 0 ? 0 : (rows + job.chunk - 1) / job.chunk;
-    threads_run(cpu->threads, run_rows, &job, tasks);
+    struct row_job job = {.body = body, .context = context, .rows = rows};
+    int chunks = threads_count(cpu->threads) * CHUNKS_PER_THREAD;
+    job.chunk = rows < chunks ? 1 : (rows + chunks - 1) / chunks;
+    int tasks = (rows + job.chunk - 1) / job.chunk;
+    threads_run(cpu->threads, run_rows, &job, tasks, (size_t)rows * cost);
 }

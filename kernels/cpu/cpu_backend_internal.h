@@ -60,8 +60,10 @@ struct row_range {
     int end;
 };
 
-/* Calls body(context, rows, thread) over all rows, shared among threads where the work, about
- * `cost` multiplications a row, is worth waking them. */
+/* Calls body(context, rows) over all rows, shared among threads where the work is worth waking
+ * them: `cost` a row, in multiplications of a matrix product. A number read and written costs about
+ * ELEMENT_COST of them. */
+enum { ELEMENT_COST = 16 };
 void cpu_each_rows(struct cpu_backend *cpu, int rows, size_t cost,
                    void (*body)(const void *context, struct row_range rows), const void *context);
 

@@ -13,9 +13,8 @@
 #include "kernels/cpu/onednn.h"
 
 enum {
-    ROWS_PER_TASK = 240,     // of own kernels: a multiple of every tile's rows; they stay in L2
-    PARALLEL_COST = 1 << 20, // multiplications that pay for waking a thread
-    TASKS_PER_THREAD = 4,    // so that a thread that was held up leaves its share to others
+    ROWS_PER_TASK = 240,  // of own kernels: a multiple of every tile's rows; they stay in L2
+    TASKS_PER_THREAD = 4, // so that a thread that was held up leaves its share to others
 };
 
 enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_format *format)
@@ -267,10 +266,10 @@ enum kernel_status cpu_linear(struct backend *backend, const struct weight *weig
         return KERNEL_OUT_OF_MEMORY;
     }
     size_t cost = (size_t)rows * (size_t)weight->rows * (size_t)weight->columns;
-    int tasks_wanted = cost < PARALLEL_COST ? 1 : threads_count(cpu->threads) * TASKS_PER_THREAD;
+    int tasks_wanted = threads_count(cpu->threads) * TASKS_PER_THREAD;
     job.panels_per_task = (job.panels + tasks_wanted - 1) / tasks_wanted;
     job.panel_tasks = (job.panels + job.panels_per_task - 1) / job.panels_per_task;
     int row_tasks = (rows + job.rows_per_task - 1) / job.rows_per_task;
-    threads_run(cpu->threads, run_linear, &job, job.panel_tasks * row_tasks);
+    threads_run(cpu->threads, run_linear, &job, job.panel_tasks * row_tasks, cost);
     return (enum kernel_status)atomic_load(&job.status);
 }

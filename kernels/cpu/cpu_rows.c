@@ -33,7 +33,8 @@ static void embed_rows(const void *context, struct row_range rows)
 
 enum kernel_status cpu_embed(struct backend *backend, const struct embed_args *args)
 {
-    cpu_each_rows(cpu_of(backend), args->step->rows, (size_t)args->width, embed_rows, args);
+    cpu_each_rows(cpu_of(backend), args->step->rows, (size_t)args->width * ELEMENT_COST, embed_rows,
+                  args);
     return KERNEL_OK;
 }
 
@@ -58,7 +59,8 @@ static void add_norm_rows(const void *context, struct row_range rows)
 enum kernel_status cpu_add_norm(struct backend *backend, const struct add_norm_args *args)
 {
     struct add_norm_job job = {.kernels = cpu_of(backend)->kernels, .args = args};
-    cpu_each_rows(cpu_of(backend), args->rows, (size_t)args->width, add_norm_rows, &job);
+    cpu_each_rows(cpu_of(backend), args->rows, (size_t)args->width * 2 * ELEMENT_COST,
+                  add_norm_rows, &job);
     return KERNEL_OK;
 }
 
@@ -86,7 +88,7 @@ enum kernel_status cpu_silu_mul(struct backend *backend, const struct device_buf
                                .input = const_floats_of(input),
                                .output = floats_of(output),
                                .width = width};
-    cpu_each_rows(cpu_of(backend), rows, (size_t)width * 4, silu_mul_rows, &job);
+    cpu_each_rows(cpu_of(backend), rows, (size_t)width * 4 * ELEMENT_COST, silu_mul_rows, &job);
     return KERNEL_OK;
 }
 

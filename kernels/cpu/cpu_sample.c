@@ -280,6 +280,7 @@ enum kernel_status cpu_sample(struct backend *backend, const struct sample_args 
         return KERNEL_OUT_OF_MEMORY;
     }
     struct sample_job job = {.cpu = cpu, .args = args};
-    threads_run(cpu->threads, run_sample, &job, args->rows);
+    size_t cost = (size_t)args->rows * (size_t)args->vocabulary * 2 * ELEMENT_COST;
+    threads_run(cpu->threads, run_sample, &job, args->rows, cost);
     return KERNEL_OK;
 }

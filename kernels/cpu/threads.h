@@ -24,8 +24,9 @@ bool threads_reserve(struct threads *threads, size_t bytes);
 void *threads_scratch(struct threads *threads, int thread);
 
 /* Runs task(context, index, thread) for every index below `tasks_count` and returns when all are
- * done; `thread` is below threads_count. Nothing is woken for a single task. */
+ * done; `thread` is below threads_count. `cost` is about how many multiplications all tasks take
+ * together: for few of them nobody is woken. */
 void threads_run(struct threads *threads, void (*task)(void *context, int index, int thread),
-                 void *context, int tasks_count);
+                 void *context, int tasks_count, size_t cost);
 
 #endif

@@ -90,9 +90,9 @@ static void check_shape(struct backend *backend, const struct problem *problem, 
 
 static void check_shapes(struct backend *backend)
 {
-    static const int shapes[][3] = {{1, 1, 1},    {2, 3, 5},     {7, 31, 33},  {12, 32, 64},
-                                    {13, 33, 65}, {25, 100, 17}, {5, 16, 400}, {3, 129, 1000},
-                                    {64, 96, 96}, {250, 70, 40}, {1, 300, 769}};
+    static const int shapes[][3] = {{1, 1, 1},    {2, 3, 5},     {7, 31, 33},   {12, 32, 64},
+                                    {13, 33, 65}, {25, 100, 17}, {5, 16, 400},  {3, 129, 1000},
+                                    {64, 96, 96}, {250, 70, 40}, {1, 300, 769}, {300, 300, 100}};
     struct noise noise = noise_open(11);
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         struct problem problem = problem_open(&noise, shapes[i][0], shapes[i][1], shapes[i][2]);

@@ -7,7 +7,7 @@
 
 #include "tests/support/cmocka.h"
 
-enum { TASKS = 500 };
+enum { TASKS = 500, WORTH_IT = 1 << 30 };
 
 struct tally {
     int threads;
@@ -35,7 +35,7 @@ static void test_every_task_runs_once(void **state)
             static struct tally tally;
             memset(&tally, 0, sizeof(tally));
             tally.threads = threads;
-            threads_run(pool, count_task, &tally, tasks);
+            threads_run(pool, count_task, &tally, tasks, WORTH_IT);
             for (int i = 0; i < TASKS; i++) {
                 assert_int_equal(tally.runs[i], i < tasks ? 1 : 0);
             }
@@ -63,7 +63,7 @@ static void test_scratch_is_each_threads_own_and_grows(void **state)
             assert_ptr_not_equal(threads_scratch(pool, i), threads_scratch(pool, j));
         }
     }
-    threads_run(pool, fill_scratch, pool, 64);
+    threads_run(pool, fill_scratch, pool, 64, WORTH_IT);
     threads_close(pool);
 }
 
@@ -75,7 +75,7 @@ static void test_many_short_jobs_follow_each_other(void **state)
     assert_non_null(pool);
     tally.threads = 4;
     for (int i = 0; i < 3000; i++) {
-        threads_run(pool, count_task, &tally, 2);
+        threads_run(pool, count_task, &tally, 2, WORTH_IT);
     }
     assert_int_equal(tally.runs[0], 3000);
     assert_int_equal(tally.runs[1], 3000);
