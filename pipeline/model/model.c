@@ -43,6 +43,7 @@ static bool open_weights(const char *path, struct model *model, struct error *er
     bool is_ok = safetensors_open(path, &safetensors, error) &&
                  weights_open(&model->config, model->format, model->backend, safetensors,
                               &model->weights, error);
+    model->weights_hash = is_ok ? safetensors_hash(safetensors) : 0;
     safetensors_close(safetensors);
     return is_ok;
 }
@@ -116,6 +117,11 @@ enum weight_format model_weights(const struct model *model)
 int model_block_tokens(const struct model *model)
 {
     return model->block_tokens;
+}
+
+uint64_t model_weights_hash(const struct model *model)
+{
+    return model->weights_hash;
 }
 
 size_t model_kv_block_bytes(const struct model *model)

@@ -34,6 +34,8 @@ const struct model_config *model_get_config(const struct model *model);
 enum weight_format model_weights(const struct model *model); // what AUTO became
 int model_block_tokens(const struct model *model);           // of model_options
 
+uint64_t model_weights_hash(const struct model *model); // of the tensors as the folder has them
+
 /* Bytes of one KV block over all layers. */
 size_t model_kv_block_bytes(const struct model *model);
 /* Obtains the KV cache: once, before the first forward. Block ids are 0..blocks_count-1. */

@@ -29,6 +29,7 @@ struct model {
     struct backend *backend;
     struct model_config config;
     enum weight_format format;
+    uint64_t weights_hash;
     int block_tokens;
     struct weights *weights;
     struct device_buffer *frequencies; // [head_dim / 2] f32

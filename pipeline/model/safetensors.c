@@ -5,6 +5,7 @@
  */
 #include "pipeline/model/safetensors.h"
 
+#define XXH_INLINE_ALL
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -15,8 +16,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "pipeline/model/model_json.h"
+#include "schemas/base/check.h"
 
 enum {
     HEADER_BYTES_MAX = 100 * 1000 * 1000, // the format's own limit
@@ -427,4 +430,27 @@ const struct tensor *safetensors_unclaimed(const struct safetensors *safetensors
 size_t safetensors_count(const struct safetensors *safetensors)
 {
     return safetensors->tensors_count;
+}
+
+const struct tensor *safetensors_at(const struct safetensors *safetensors, size_t index)
+{
+    CHECK(index < safetensors->tensors_count);
+    return &safetensors->tensors[index];
+}
+
+uint64_t safetensors_hash(const struct safetensors *safetensors)
+{
+    XXH3_state_t *state = XXH3_createState();
+    if (state == NULL) {
+        return 0;
+    }
+    (void)XXH3_64bits_reset(state);
+    for (size_t i = 0; i < safetensors->tensors_count; i++) {
+        const struct tensor *tensor = &safetensors->tensors[i];
+        (void)XXH3_64bits_update(state, tensor->name, strlen(tensor->name));
+        (void)XXH3_64bits_update(state, tensor->data, tensor->bytes);
+    }
+    uint64_t hash = XXH3_64bits_digest(state);
+    (void)XXH3_freeState(state);
+    return hash;
 }

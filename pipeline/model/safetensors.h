@@ -38,5 +38,9 @@ const struct tensor *safetensors_claim(struct safetensors *safetensors, const ch
 const struct tensor *safetensors_unclaimed(const struct safetensors *safetensors,
                                            size_t *count_out);
 size_t safetensors_count(const struct safetensors *safetensors);
+/* In order of name. */
+const struct tensor *safetensors_at(const struct safetensors *safetensors, size_t index);
+/* Of every tensor's name and bytes, in order of name, whatever file they are in. Reads it all. */
+uint64_t safetensors_hash(const struct safetensors *safetensors);
 
 #endif

@@ -1,6 +1,9 @@
 /* chat_template: the files of a model folder, and one render. */
 #include "pipeline/text/chat_template.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +26,7 @@ struct chat_template {
     struct jinja_node *tool_use; // for requests with tools, where has_tool_use
     bool has_tool_use;
     json_t *special_tokens; // object, or NULL
+    uint64_t hash;          // of the sources
     bool has_fixed_time;
     time_t fixed_time;
 };
@@ -52,6 +56,11 @@ void chat_template_close(struct chat_template *chat_template)
     free(chat_template);
 }
 
+uint64_t chat_template_hash(const struct chat_template *chat_template)
+{
+    return chat_template->hash;
+}
+
 void chat_template_fix_time(struct chat_template *chat_template, int64_t unix_time_s)
 {
     chat_template->has_fixed_time = true;
@@ -66,6 +75,7 @@ static bool parse(struct chat_template *chat_template, struct bytes source, stru
                          "a chat template may have %d bytes, this one has %zu", SOURCE_BYTES_MAX,
                          source.size);
     }
+    chat_template->hash = XXH3_64bits_withSeed(source.data, source.size, chat_template->hash);
     return jinja_parse(chat_template->arena, source, out, error);
 }
 

@@ -1,0 +1,144 @@
+/* model_report: runs the loader over a backend that only counts. */
+#include "pipeline/model/model_report.h"
+
+#include <string.h>
+
+#include "pipeline/model/weights.h"
+#include "schemas/base/check.h"
+
+/* A backend without memory: its handles are all the same, and it sums what it is given. */
+struct counting_backend {
+    struct backend backend;
+    size_t vectors_bytes; // f32 in every format
+    size_t matrix_elements;
+};
+
+static struct counting_backend *counting_of(struct backend *backend)
+{
+    return (struct counting_backend *)backend;
+}
+
+static enum kernel_status count_buffer(struct backend *backend, size_t bytes,
+                                       struct device_buffer **buffer_out)
+{
+    counting_of(backend)->vectors_bytes += bytes;
+    *buffer_out = (struct device_buffer *)(void *)backend;
+    return KERNEL_OK;
+}
+
+static void forget_buffer(struct backend *backend, struct device_buffer *buffer)
+{
+    (void)backend;
+    (void)buffer;
+}
+
+static enum kernel_status ignore_copy(struct backend *backend, struct device_buffer *target,
+                                      size_t offset, const void *source, size_t bytes)
+{
+    (void)backend;
+    (void)target;
+    (void)offset;
+    (void)source;
+    (void)bytes;
+    return KERNEL_OK;
+}
+
+static enum kernel_status count_weight(struct backend *backend, const struct weight_source *source,
+                                       struct weight **weight_out)
+{
+    for (int i = 0; i < source->parts_count; i++) {
+        const struct weight_part *part = &source->parts[i];
+        counting_of(backend)->matrix_elements += (size_t)part->rows * (size_t)source->columns;
+        counting_of(backend)->vectors_bytes +=
+            part->bias == NULL ? 0 : (size_t)part->rows * sizeof(float);
+    }
+    *weight_out = (struct weight *)(void *)backend;
+    return KERNEL_OK;
+}
+
+static void forget_weight(struct backend *backend, struct weight *weight)
+{
+    (void)backend;
+    (void)weight;
+}
+
+static enum kernel_status count_table(struct backend *backend, const struct weight_part *part,
+                                      int columns, struct device_buffer **table_out)
+{
+    counting_of(backend)->matrix_elements += (size_t)part->rows * (size_t)columns;
+    *table_out = (struct device_buffer *)(void *)backend;
+    return KERNEL_OK;
+}
+
+static const struct backend_operations counting_operations = {
+    .buffer_open = count_buffer,
+    .buffer_close = forget_buffer,
+    .copy_in = ignore_copy,
+    .weight_open = count_weight,
+    .weight_close = forget_weight,
+    .table_open = count_table,
+};
+
+static int64_t elements_of(const struct tensor *tensor)
+{
+    int64_t elements = 1; // the file's own check keeps the product within its size
+    for (int i = 0; i < tensor->dims; i++) {
+        elements *= tensor->shape[i];
+    }
+    return elements;
+}
+
+static void add_tensor(struct model_report *report, const struct tensor *tensor)
+{
+    int64_t elements = elements_of(tensor);
+    report->parameters += elements;
+    report->file_bytes += tensor->bytes;
+    int i = 0;
+    while (i < report->dtypes_count && strcmp(report->dtypes[i].name, tensor->dtype) != 0) {
+        i++;
+    }
+    if (i == report->dtypes_count) {
+        CHECK(i < REPORT_DTYPES_MAX); // safetensors knows fewer
+        memcpy(report->dtypes[i].name, tensor->dtype, sizeof tensor->dtype);
+        report->dtypes_count++;
+    }
+    report->dtypes[i].parameters += elements;
+}
+
+static bool count_weights(struct safetensors *safetensors, struct model_report *report,
+                          struct error *error)
+{
+    struct counting_backend counting = {.backend.ops = &counting_operations};
+    struct weights *weights = NULL;
+    if (!weights_open(&report->config, WEIGHTS_F32, &counting.backend, safetensors, &weights,
+                      error)) {
+        return false;
+    }
+    weights_close(weights);
+    report->weights_bytes_f32 = counting.vectors_bytes + 4 * counting.matrix_elements;
+    report->weights_bytes_bf16 = counting.vectors_bytes + 2 * counting.matrix_elements;
+    return true;
+}
+
+bool model_report_make(const char *path, struct model_report *report_out, struct error *error)
+{
+    struct model_report report = {0};
+    struct safetensors *safetensors = NULL;
+    if (!model_config_load(path, &report.config, error) ||
+        !safetensors_open(path, &safetensors, error)) {
+        return false;
+    }
+    report.tensors = (int64_t)safetensors_count(safetensors);
+    for (size_t i = 0; i < safetensors_count(safetensors); i++) {
+        add_tensor(&report, safetensors_at(safetensors, i));
+    }
+    const struct model_config *config = &report.config;
+    report.kv_bytes_per_token = 2 * sizeof(float) * (size_t)config->layers *
+                                (size_t)config->kv_heads * (size_t)config->head_dim;
+    bool is_ok = count_weights(safetensors, &report, error);
+    safetensors_close(safetensors);
+    if (is_ok) {
+        *report_out = report;
+    }
+    return is_ok;
+}
