@@ -55,14 +55,13 @@ struct job {
 
     // The record as it came; memory in the arena.
     struct source source;
-    struct bytes id; // derived from source: the same at each execution; job_identify sets it
+    struct bytes id; // derived from source, so that each execution says the same
     uint64_t seed;   // likewise, for requests without one
     uint32_t epoch;  // assignment of source.partition under which it came
     int64_t timestamp_ms;
     struct bytes key;   // .data NULL: no key
     struct bytes value; // as received
-    struct header *headers;
-    size_t headers_count;
+    struct headers headers;
     struct inference_request request;
 
     struct call *calls; // [calls_count]
@@ -89,8 +88,5 @@ struct job {
 /* NULL when out of memory. `bytes_max` bounds the arena. */
 struct job *job_open(size_t bytes_max);
 void job_close(struct job *job); // accepts NULL
-
-/* Sets id (32 hexadecimal digits) and seed from job->source. False when the arena is full. */
-bool job_identify(struct job *job);
 
 #endif

@@ -359,6 +359,24 @@ void config_close(struct config *config)
     }
 }
 
+bool config_add_model(struct config *config, const char *path, struct error *error)
+{
+    if (config->models_count > 0) {
+        return error_set(error, ERROR_CONFIG, NULL, "models",
+                         "--model %s cannot be given beside the models of the configuration", path);
+    }
+    struct config_model *model = &config->models[0];
+    model->name = copy_text(config, path);
+    model->path = model->name;
+    model->aliases[0] = copy_text(config, "*");
+    if (model->name == NULL || model->aliases[0] == NULL) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "no memory for the configuration");
+    }
+    model->aliases_count = 1;
+    config->models_count = 1;
+    return true;
+}
+
 const char *config_kafka(const struct config *config, const char *name)
 {
     for (size_t i = 0; i < config->kafka_count; i++) {

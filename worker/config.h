@@ -22,6 +22,9 @@ enum {
 /* As written in output.format; the same values as records' enum wire_format. */
 enum config_format { FORMAT_JSON, FORMAT_AVRO, FORMAT_CONFLUENT };
 enum config_guarantee { GUARANTEE_AUTO, GUARANTEE_EXACTLY_ONCE, GUARANTEE_AT_LEAST_ONCE };
+enum config_device { CONFIG_DEVICE_AUTO, CONFIG_DEVICE_CPU };
+enum config_weights { CONFIG_WEIGHTS_AUTO, CONFIG_WEIGHTS_F32, CONFIG_WEIGHTS_BF16 };
+enum config_isa { CONFIG_ISA_AUTO, CONFIG_ISA_AVX512, CONFIG_ISA_AVX2, CONFIG_ISA_PORTABLE };
 enum config_generator { GENERATOR_LOCAL, GENERATOR_SCRIPTED };
 
 struct config_property { // one librdkafka property, untouched
@@ -39,15 +42,14 @@ struct config_topics {
 };
 
 struct config_engine {
-    char *device;    // auto | cpu | cuda
-    char *weights;   // auto | f32 | bf16 | int8
-    char *isa;       // auto | avx512 | avx2 | portable (CPU)
-    int64_t threads; // CPU threads of the device; 0 = one per core
+    enum config_device device;
+    enum config_weights weights;
+    enum config_isa isa; // of the CPU
+    int64_t threads;     // CPU threads of the device; 0 = one per core
     int64_t max_num_seqs;
     int64_t max_num_batched_tokens;
     int64_t max_model_len;  // 0 = the model's own
-    int64_t kv_cache_bytes; // 0 = from gpu_memory_utilization on a GPU, 1 GiB on a CPU
-    double gpu_memory_utilization;
+    int64_t kv_cache_bytes; // 0 = 1 GiB
     bool enable_prefix_caching;
 };
 
@@ -91,6 +93,9 @@ struct config {
 MUST_CHECK bool config_open(const char *path, const char *const *sets, size_t sets_count,
                             struct config **config_out, struct error *error);
 void config_close(struct config *config); // accepts NULL
+
+/* Adds a model named `path` that answers whatever model a request names. Not while others read. */
+MUST_CHECK bool config_add_model(struct config *config, const char *path, struct error *error);
 
 /* The value of a librdkafka property, or NULL. */
 const char *config_kafka(const struct config *config, const char *name);

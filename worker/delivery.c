@@ -54,7 +54,6 @@ static bool encode_response(const struct delivery_setting *setting, struct deliv
     enum wire_format format = wire_format_of(setting->config->output_format);
     char origin[ORIGIN_BYTES_MAX];
     (void)snprintf(origin, sizeof origin, "/millrace/%s", setting->group);
-    struct headers brought = {job->headers, job->headers_count};
     struct result_event event = {
         .source = &job->source,
         .run_id = job->response.run_id,
@@ -62,7 +61,7 @@ static bool encode_response(const struct delivery_setting *setting, struct deliv
         .format = format,
         .origin = bytes_of(origin),
         .time_ms = unix_ms(),
-        .request = &brought,
+        .request = &job->headers,
     };
     size_t dropped = 0;
     if (!headers_of_result(&event, delivery->arena, &delivery->headers, &dropped, error)) {
@@ -100,10 +99,9 @@ static bool encode_dead_letter(const struct delivery_setting *setting, struct de
             bytes_of(text_or(job->error.code, is_undecodable ? "undecodable" : "internal")),
         .error_message = bytes_of(job->error.message),
     };
-    struct headers brought = {job->headers, job->headers_count};
     size_t dropped = 0;
-    if (!headers_of_dead_letter(&letter, &brought, delivery->arena, &delivery->headers, &dropped,
-                                error)) {
+    if (!headers_of_dead_letter(&letter, &job->headers, delivery->arena, &delivery->headers,
+                                &dropped, error)) {
         return false;
     }
     warn_of_dropped_headers(job, dropped);

@@ -47,22 +47,23 @@ static bool copy_headers(struct job *job, const rd_kafka_message_t *message)
         return true;
     }
     size_t count = count_headers(headers);
-    job->headers = arena_alloc_array(job->arena, count, sizeof job->headers[0]);
-    for (size_t i = 0; i < count && job->headers != NULL; i++) {
+    struct header *items = arena_alloc_array(job->arena, count, sizeof *items);
+    job->headers.items = items;
+    for (size_t i = 0; i < count && items != NULL; i++) {
         const char *name;
         const void *value;
         size_t size;
         CHECK(rd_kafka_header_get_all(headers, i, &name, &value, &size) ==
               RD_KAFKA_RESP_ERR_NO_ERROR);
-        struct header *header = &job->headers[job->headers_count];
+        struct header *header = &items[i];
         header->name = arena_copy(job->arena, bytes_of(name));
         header->value = arena_copy(job->arena, (struct bytes){value, size});
         if (header->name.data == NULL || (value != NULL && header->value.data == NULL)) {
             return false;
         }
-        job->headers_count++;
+        job->headers.count++;
     }
-    return job->headers != NULL;
+    return items != NULL;
 }
 
 static bool copy_record(struct job *job, const rd_kafka_message_t *message)

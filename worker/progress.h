@@ -1,5 +1,5 @@
-/* progress: how far a long command is, on stderr: a bar with rate and time left on a terminal, a line
- * every few seconds otherwise, nothing when it is quiet. Thread: one at a time. */
+/* progress: how far a long command is, on stderr: a bar with rate and time left on a terminal, a
+ * line every few seconds otherwise, nothing when it is quiet. Thread: one at a time. */
 #ifndef WORKER_PROGRESS_H
 #define WORKER_PROGRESS_H
 
@@ -17,8 +17,8 @@ struct progress {
 
 /* `what` names what is counted, static text. Quiet: --json, or tests. */
 void progress_start(struct progress *progress, const char *what, bool is_quiet);
-/* Cheap to call for each record: shows something a few times a second at most. `total` 0: not known.
- * `fraction` is used for the bar in place of done / total when it is >= 0 (bytes of a file). */
+/* Cheap to call for each record: shows something a few times a second at most. `total` 0: not
+ * known. `fraction`, where it is >= 0, stands for done / total (bytes of a file). */
 void progress_show(struct progress *progress, int64_t done, int64_t total, double fraction);
 /* Clears the bar. */
 void progress_stop(struct progress *progress);

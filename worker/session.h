@@ -47,6 +47,7 @@ bool session_has_room(struct session *session, size_t value_bytes);
 /* A job with room for a record of value_bytes: copies nothing, takes the credits. NULL: out of
  * memory. The caller fills it and gives it to session_intake, or ends it with session_release. */
 struct job *session_job(struct session *session, size_t value_bytes);
+/* A job whose error is set already (its record is invalid) is answered with it. */
 void session_intake(struct session *session, struct job *job);
 /* Ends a job whose outcome is committed, written or dropped; gives its credits back. */
 void session_release(struct session *session, struct job *job);

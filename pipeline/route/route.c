@@ -26,9 +26,19 @@ void route_table_close(struct route_table *table)
     free(table);
 }
 
+static const struct route *find_exactly(const struct route_table *table, struct bytes name)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        if (bytes_equal(table->routes[i].name, name)) {
+            return &table->routes[i];
+        }
+    }
+    return NULL;
+}
+
 bool route_table_add(struct route_table *table, const struct route *route, struct error *error)
 {
-    if (route_table_find(table, route->name) != NULL) {
+    if (find_exactly(table, route->name) != NULL) {
         return error_set(error, ERROR_CONFIG, NULL, "models",
                          "the name %.*s is given to two models; names and aliases must differ",
                          (int)route->name.size, route->name.data);
@@ -43,10 +53,6 @@ bool route_table_add(struct route_table *table, const struct route *route, struc
 
 const struct route *route_table_find(const struct route_table *table, struct bytes name)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        if (bytes_equal(table->routes[i].name, name)) {
-            return &table->routes[i];
-        }
-    }
-    return NULL;
+    const struct route *route = find_exactly(table, name);
+    return route == NULL ? find_exactly(table, bytes_of("*")) : route;
 }

@@ -31,7 +31,7 @@ void route_table_close(struct route_table *table); // accepts NULL
  * taken. */
 MUST_CHECK bool route_table_add(struct route_table *table, const struct route *route,
                                 struct error *error);
-/* NULL when there is none. */
+/* The route of that name, otherwise the one named "*", otherwise NULL. */
 const struct route *route_table_find(const struct route_table *table, struct bytes name);
 
 #endif

@@ -20,7 +20,7 @@ struct buffer {
 };
 
 void buffer_init(struct buffer *buffer, size_t size_max);
-void buffer_close(struct buffer *buffer); // frees; the buffer may be used again after buffer_init
+void buffer_close(struct buffer *buffer); // frees; only buffer_init may follow
 void buffer_clear(struct buffer *buffer); // size 0 and no failure; keeps the memory
 
 void buffer_append(struct buffer *buffer, const void *data, size_t size);

@@ -21,6 +21,19 @@ static void test_finds_by_whole_name_only(void **state)
     route_table_close(table);
 }
 
+static void test_a_star_takes_what_nobody_else_does(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    struct route_table *table = NULL;
+    assert_true(route_table_open(4, &table, &error));
+    assert_true(route_table_add(table, &(struct route){.name = bytes_of("*"), .model = 1}, &error));
+    assert_true(route_table_add(table, &(struct route){.name = bytes_of("a"), .model = 2}, &error));
+    assert_int_equal(route_table_find(table, bytes_of("a"))->model, 2);
+    assert_int_equal(route_table_find(table, bytes_of("b"))->model, 1);
+    route_table_close(table);
+}
+
 static void test_refuses_taken_names_and_too_many(void **state)
 {
     (void)state;
@@ -39,6 +52,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_finds_by_whole_name_only),
+        cmocka_unit_test(test_a_star_takes_what_nobody_else_does),
         cmocka_unit_test(test_refuses_taken_names_and_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

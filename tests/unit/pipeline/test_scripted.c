@@ -15,7 +15,7 @@ static struct job *make_job(struct generator *generator, int64_t offset)
     struct error error = {0};
     struct job *job = job_open(1 << 20);
     job->source = (struct source){bytes_of("t"), 0, offset};
-    assert_true(job_identify(job));
+    job->id = bytes_of("0123");
     job->calls = arena_alloc(job->arena, sizeof *job->calls);
     job->calls_count = 1;
     job->calls->job = job;

@@ -1,4 +1,4 @@
-/* line_reader: lines of any length up to the limit, over block borders, with and without a last end. */
+/* line_reader: lines up to the limit, over block borders, with and without a last line end. */
 #include "worker/line_reader.h"
 
 #include <stdio.h>

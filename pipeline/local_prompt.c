@@ -1,0 +1,227 @@
+/* local, prompts: from a parsed request to sequences that the engine can run. Thread: pool. */
+#include "pipeline/local_internal.h"
+
+#include <string.h>
+
+#include "pipeline/route/route.h"
+#include "schemas/base/check.h"
+
+enum { PROMPT_TEXT_BYTES_MAX = 64 << 20 };
+
+static bool set_too_large(struct error *error)
+{
+    return error_set(error, ERROR_INVALID, "request_too_large", NULL,
+                     "the request needs more memory than one record may have");
+}
+
+static bool set_too_long(const struct call *call, int prompt_count, int tokens_max,
+                         struct error *error)
+{
+    const char *param = call->request.endpoint == ENDPOINT_CHAT ? "messages" : "prompt";
+    return error_set(error, ERROR_INVALID, "context_length_exceeded", param,
+                     "the prompt has %d tokens and max_tokens is %d, together more than the "
+                     "context of %d tokens; shorten the prompt or lower max_tokens",
+                     prompt_count, call->request.max_tokens, tokens_max);
+}
+
+/* The template's variables: what transformers passes. */
+static json_t *template_variables(const struct openai_request *request)
+{
+    return json_pack("{s:O, s:b}", "messages", request->messages, "add_generation_prompt", 1);
+}
+
+static bool encode(const struct local_call *state, struct bytes text, bool add_special_tokens,
+                   struct token_list *ids, struct error *error)
+{
+    struct error cause = {0};
+    if (state->model->tokenizer == NULL) {
+        return error_set(error, ERROR_INVALID, "unsupported_value", "prompt",
+                         "the model %s has no tokenizer.json; give the prompt as token ids",
+                         state->model->name);
+    }
+    if (tokenizer_encode(state->model->tokenizer, text, add_special_tokens, ids, &cause)) {
+        return true;
+    }
+    *error = cause;
+    const char *param = state->call->request.endpoint == ENDPOINT_CHAT ? "messages" : "prompt";
+    error->param = cause.param == NULL ? param : cause.param;
+    return false;
+}
+
+static bool encode_chat(const struct local_call *state, struct token_list *ids, struct error *error)
+{
+    if (state->model->chat_template == NULL) {
+        return error_set(error, ERROR_INVALID, "unsupported_value", "model",
+                         "the model %s has no chat template; use /v1/completions",
+                         state->model->name);
+    }
+    json_t *variables = template_variables(&state->call->request);
+    if (variables == NULL) {
+        return set_too_large(error);
+    }
+    struct buffer text;
+    buffer_init(&text, PROMPT_TEXT_BYTES_MAX);
+    // The template writes the special tokens itself, so the tokenizer must not add them again.
+    bool is_encoded = chat_template_render(state->model->chat_template, variables, &text, error) &&
+                      encode(state, buffer_bytes(&text), false, ids, error);
+    buffer_close(&text);
+    json_decref(variables);
+    return is_encoded;
+}
+
+static bool copy_ids(const struct local_call *state, const struct openai_prompt *prompt,
+                     struct token_list *ids, struct error *error)
+{
+    int vocabulary = model_get_config(state->model->model)->vocabulary;
+    for (int i = 0; i < prompt->ids_count; i++) {
+        if (prompt->ids[i] < 0 || prompt->ids[i] >= vocabulary) {
+            return error_set(error, ERROR_INVALID, "invalid_value", "prompt",
+                             "token %d of the prompt is %d, must be between 0 and %d", i,
+                             prompt->ids[i], vocabulary - 1);
+        }
+        if (!token_list_append(ids, prompt->ids[i], error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One prompt's token ids, in the arena. */
+static bool make_prompt(const struct local_call *state, int prompt, const int32_t **ids_out,
+                        int *count_out, struct error *error)
+{
+    const struct openai_request *request = &state->call->request;
+    int tokens_max = engine_tokens_max(state->local->engine, state->call->route->model);
+    struct token_list ids;
+    token_list_init(&ids, (size_t)tokens_max);
+    bool is_made;
+    if (request->endpoint == ENDPOINT_CHAT) {
+        is_made = encode_chat(state, &ids, error);
+    } else if (request->prompts[prompt].text.data == NULL) {
+        is_made = copy_ids(state, &request->prompts[prompt], &ids, error);
+    } else {
+        is_made = encode(state, request->prompts[prompt].text, true, &ids, error);
+    }
+    if (is_made) {
+        struct bytes copy = arena_copy(state->call->job->arena,
+                                       (struct bytes){ids.ids == NULL ? "" : (const char *)ids.ids,
+                                                      ids.count * sizeof *ids.ids});
+        *ids_out = (const int32_t *)(const void *)copy.data;
+        *count_out = (int)ids.count;
+        is_made = copy.data != NULL || set_too_large(error);
+    }
+    token_list_close(&ids);
+    return is_made;
+}
+
+static bool copy_stop_tokens(struct local_call *state)
+{
+    const struct model_config *config = model_get_config(state->model->model);
+    state->stop_tokens_count = config->stop_tokens_count;
+    state->stop_tokens = arena_alloc_array(state->call->job->arena,
+                                           (size_t)config->stop_tokens_count, sizeof(int32_t));
+    if (state->stop_tokens == NULL) {
+        return false;
+    }
+    memcpy(state->stop_tokens, config->stop_tokens,
+           (size_t)config->stop_tokens_count * sizeof(int32_t));
+    return true;
+}
+
+static struct sample_params sampling_of(const struct call *call, int choice)
+{
+    const struct openai_request *request = &call->request;
+    uint64_t seed = request->has_seed ? request->seed : call->job->seed;
+    return (struct sample_params){
+        .temperature = request->has_temperature ? (float)request->temperature : 1.0F,
+        .top_p = request->has_top_p ? (float)request->top_p : 1.0F,
+        .top_k = request->has_top_k ? request->top_k : 0,
+        .min_p = (float)request->min_p,
+        .seed = seed + (uint64_t)choice,
+        .frequency_penalty = (float)request->frequency_penalty,
+        .presence_penalty = (float)request->presence_penalty,
+        .repetition_penalty = (float)request->repetition_penalty,
+    };
+}
+
+static bool init_choice(struct local_call *state, int index, const int32_t *prompt,
+                        int prompt_count, struct error *error)
+{
+    struct call *call = state->call;
+    const struct openai_request *request = &call->request;
+    struct arena *arena = call->job->arena;
+    int tokens_max = engine_tokens_max(state->local->engine, call->route->model);
+    if (prompt_count == 0) {
+        return error_set(error, ERROR_INVALID, "invalid_value", "prompt",
+                         "the prompt has no tokens, must have at least 1");
+    }
+    int max_tokens = request->max_tokens == 0 ? tokens_max - prompt_count : request->max_tokens;
+    if (prompt_count >= tokens_max || max_tokens > tokens_max - prompt_count) {
+        return set_too_long(call, prompt_count, tokens_max, error);
+    }
+    struct local_choice *choice = &state->choices[index];
+    if (!stop_rule_init(&choice->stop_rule, arena, request->stops, (size_t)request->stops_count,
+                        error)) {
+        return false;
+    }
+    choice->owner = state;
+    choice->sequence = (struct sequence){
+        .model = call->route->model,
+        .prompt = prompt,
+        .prompt_count = prompt_count,
+        .params =
+            {
+                .sample = sampling_of(call, index),
+                .max_tokens = max_tokens,
+                .stop_tokens = state->stop_tokens,
+                .stop_tokens_count = state->stop_tokens_count,
+                .ignore_eos = request->ignore_eos,
+                .wants_progress = request->stops_count > 0,
+                .priority = call->job->request.priority,
+                .deadline_ms = call->job->request.deadline_ms,
+            },
+        .output = arena_alloc_array(arena, (size_t)max_tokens, sizeof(int32_t)),
+        .logprobs = request->wants_logprobs
+                        ? arena_alloc_array(arena, (size_t)max_tokens, sizeof(float))
+                        : NULL,
+        .owner = choice,
+    };
+    bool has_memory = choice->sequence.output != NULL &&
+                      (choice->sequence.logprobs != NULL || !request->wants_logprobs);
+    return has_memory || set_too_large(error);
+}
+
+bool local_prepare_call(struct local *local, struct call *call, struct error *error)
+{
+    const struct openai_request *request = &call->request;
+    int prompts_count = request->endpoint == ENDPOINT_CHAT ? 1 : request->prompts_count;
+    int choices_count = prompts_count * request->n;
+    CHECK(choices_count >= 1 && choices_count <= OPENAI_CHOICES_MAX);
+    struct local_call *state = arena_alloc(
+        call->job->arena, sizeof *state + (size_t)choices_count * sizeof state->choices[0]);
+    if (state == NULL) {
+        return set_too_large(error);
+    }
+    state->call = call;
+    state->local = local;
+    state->model = &local->models[call->route->model];
+    state->choices_count = choices_count;
+    state->choices_left = choices_count;
+    call->state = state;
+    if (!copy_stop_tokens(state)) {
+        return set_too_large(error);
+    }
+    for (int prompt = 0; prompt < prompts_count; prompt++) {
+        const int32_t *ids = NULL;
+        int count = 0;
+        if (!make_prompt(state, prompt, &ids, &count, error)) {
+            return false;
+        }
+        for (int i = 0; i < request->n; i++) {
+            if (!init_choice(state, prompt * request->n + i, ids, count, error)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}

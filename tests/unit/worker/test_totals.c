@@ -1,0 +1,56 @@
+/* totals: every record is counted once, and only answers with status 200 are ok. */
+#include "worker/totals.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/cmocka.h"
+
+static void test_counts_each_record_in_one_place(void **state)
+{
+    (void)state;
+    struct usage usage = {10, 4, 3};
+    struct failure late = {bytes_of("deadline_exceeded"), bytes_of("late")};
+    struct failure large = {bytes_of("result_too_large"), bytes_of("large")};
+    struct totals totals;
+    totals_start(&totals);
+    assert_true(totals_all_ok(&totals));
+    totals_add_response(&totals, &(struct inference_response){.status_code = 200, .usage = &usage});
+    assert_true(totals_all_ok(&totals));
+    totals_add_response(&totals, &(struct inference_response){.status_code = 404});
+    totals_add_response(&totals, &(struct inference_response){.error = &late});
+    totals_add_response(&totals, &(struct inference_response){.error = &large});
+    totals_add_dead_letter(&totals);
+    assert_false(totals_all_ok(&totals));
+    assert_int_equal(totals.records, 5);
+    assert_int_equal(totals.ok, 1);
+    assert_int_equal(totals.failed, 2);
+    assert_int_equal(totals.expired, 1);
+    assert_int_equal(totals.dead_lettered, 1);
+    assert_int_equal(totals.prompt_tokens, 10);
+}
+
+static void test_prints_json_that_says_the_same(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    struct totals totals;
+    totals_start(&totals);
+    totals_add_dead_letter(&totals);
+    FILE *file = open_memstream(&text, &size);
+    totals_print(&totals, true, file);
+    assert_int_equal(fclose(file), 0);
+    assert_non_null(strstr(text, "{\"records\":1,\"ok\":0,"));
+    assert_non_null(strstr(text, "\"dead_lettered\":1,"));
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_counts_each_record_in_one_place),
+        cmocka_unit_test(test_prints_json_that_says_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,118 @@
+/* model_check: weights by the loader's own rules, then tokenizer and template. */
+#include "worker/model_check.h"
+
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "pipeline/model/model_report.h"
+#include "pipeline/text/chat_template.h"
+#include "pipeline/text/tokenizer.h"
+
+struct check {
+    struct model_report report;
+    struct tokenizer *tokenizer;
+    struct chat_template *chat_template;
+    struct error template_error; // kind ERROR_NONE: it parses, or there is none
+};
+
+static bool open_check(struct check *check, const char *path, struct error *error)
+{
+    if (!model_report_make(path, &check->report, error) ||
+        !tokenizer_open(path, &check->tokenizer, error)) {
+        return false;
+    }
+    size_t ids = tokenizer_ids_count(check->tokenizer);
+    if (ids > (size_t)check->report.config.vocabulary) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "tokenizer.json has ids up to %zu, the model's vocabulary ends at %d",
+                         ids - 1, check->report.config.vocabulary - 1);
+    }
+    // Completions work without it, so a template that cannot be read breaks no folder.
+    if (!chat_template_open(path, &check->chat_template, &check->template_error)) {
+        check->chat_template = NULL;
+    }
+    return true;
+}
+
+static json_t *dtypes_of(const struct model_report *report)
+{
+    json_t *object = json_object();
+    for (int i = 0; i < report->dtypes_count; i++) {
+        (void)json_object_set_new(object, report->dtypes[i].name,
+                                  json_integer(report->dtypes[i].parameters));
+    }
+    return object;
+}
+
+static json_t *stop_tokens_of(const struct check *check)
+{
+    json_t *array = json_array();
+    const struct model_config *config = &check->report.config;
+    for (int i = 0; i < config->stop_tokens_count; i++) {
+        struct bytes token = tokenizer_token(check->tokenizer, config->stop_tokens[i]);
+        json_t *text = token.data == NULL ? json_null() : json_stringn(token.data, token.size);
+        (void)json_array_append_new(
+            array, json_pack("{s:i, s:o}", "id", (int)config->stop_tokens[i], "token", text));
+    }
+    return array;
+}
+
+static json_t *unsupported_of(const struct check *check)
+{
+    json_t *array = json_array();
+    if (check->template_error.kind == ERROR_NOT_FOUND) {
+        (void)json_array_append_new(
+            array, json_string("/v1/chat/completions: the folder has no chat template"));
+    } else if (check->template_error.kind != ERROR_NONE) {
+        (void)json_array_append_new(array, json_sprintf("/v1/chat/completions: chat template: %s",
+                                                        check->template_error.message));
+    }
+    return array;
+}
+
+static json_t *report_of(const struct check *check)
+{
+    const struct model_report *report = &check->report;
+    return json_pack("{s:s, s:I, s:I, s:o, s:i, s:i, s:o, s:{s:I, s:I, s:I}, s:I, s:o}",
+                     "architecture", report->config.architecture, "parameters",
+                     (json_int_t)report->parameters, "tensors", (json_int_t)report->tensors,
+                     "dtypes", dtypes_of(report), "context", report->config.context, "vocabulary",
+                     report->config.vocabulary, "stop_tokens", stop_tokens_of(check),
+                     "memory_bytes", "cpu_f32", (json_int_t)report->weights_bytes_f32, "cpu_bf16",
+                     (json_int_t)report->weights_bytes_bf16, "kv_per_token",
+                     (json_int_t)report->kv_bytes_per_token, "file_bytes",
+                     (json_int_t)report->file_bytes, "unsupported", unsupported_of(check));
+}
+
+/* The same facts, a line each. */
+static void print_lines(json_t *report)
+{
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach (report, key, value) {
+        (void)printf("%-14s ", key);
+        (void)json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_COMPACT);
+        (void)putchar('\n');
+    }
+}
+
+bool model_check_print(const char *path, bool as_json, struct error *error)
+{
+    struct check check = {0};
+    bool is_ok = open_check(&check, path, error);
+    if (is_ok) {
+        json_t *report = report_of(&check);
+        if (as_json) {
+            (void)json_dumpf(report, stdout, JSON_COMPACT);
+            (void)putchar('\n');
+        } else {
+            print_lines(report);
+        }
+        json_decref(report);
+    }
+    chat_template_close(check.chat_template);
+    tokenizer_close(check.tokenizer);
+    return is_ok;
+}

@@ -1,0 +1,329 @@
+/* session, second half: one job's way from intake to outcome. */
+#include "worker/session_internal.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "pipeline/clock.h"
+#include "pipeline/openai/request.h"
+#include "pipeline/pool.h"
+#include "schemas/base/check.h"
+#include "schemas/records/source.h"
+#include "worker/failure.h"
+
+enum { STEP_MAX = 128 };
+
+static bool has_deadline_passed(const struct job *job)
+{
+    return job->request.has_deadline_ms && clock_unix_ms() >= job->request.deadline_ms;
+}
+
+static bool set_deadline_error(const struct job *job, struct error *error)
+{
+    return error_set(error, ERROR_DEADLINE, "deadline_exceeded", "deadline_ms",
+                     "the deadline %lld (Unix ms) passed before the answer was ready",
+                     (long long)job->request.deadline_ms);
+}
+
+/* Pool. Everything that needs no turn at the generator. */
+static bool prepare_call(struct session *session, struct job *job, struct call *call)
+{
+    struct error *error = &job->error;
+    enum openai_endpoint endpoint = openai_endpoint_of(job->request.url);
+    if (endpoint == ENDPOINT_NONE) {
+        return error_set(error, ERROR_NOT_FOUND, "unknown_url", "url",
+                         "url %.*s is not served; use /v1/chat/completions or /v1/completions",
+                         (int)(job->request.url.size < 200 ? job->request.url.size : 200),
+                         job->request.url.data == NULL ? "(none)" : job->request.url.data);
+    }
+    call->job = job;
+    call->body = job->request.body;
+    if (!openai_request_parse(endpoint, call->body, job->arena, &call->request, error)) {
+        return false;
+    }
+    call->route = route_table_find(session->routes, call->request.model);
+    if (call->route == NULL) {
+        return error_set(error, ERROR_NOT_FOUND, "model_not_found", "model",
+                         "the model %.*s does not exist here",
+                         (int)(call->request.model.size < 200 ? call->request.model.size : 200),
+                         call->request.model.data);
+    }
+    struct generator *generator = call->route->generator;
+    return generator->ops->prepare(generator, call, error);
+}
+
+/* The record's id, and from it the seed of a request that brings none. */
+static bool identify(struct job *job)
+{
+    char id[SOURCE_ID_SIZE];
+    source_id(&job->source, id);
+    job->id = arena_copy(job->arena, bytes_of(id));
+    job->seed = XXH3_64bits(id, sizeof id - 1);
+    return job->id.data != NULL;
+}
+
+/* Pool. False with job->error. */
+static bool prepare(struct session *session, struct job *job)
+{
+    if (job->attempt == 1 && job->error.kind != ERROR_NONE) {
+        return false; // the end found the record invalid
+    }
+    job->error = (struct error){0};
+    if (job->calls_count > 0) { // an attempt before this one
+        openai_request_close(&job->calls->request);
+        *job->calls = (struct call){0};
+    } else {
+        job->calls = arena_alloc(job->arena, sizeof *job->calls);
+    }
+    if (job->calls == NULL || !identify(job)) {
+        return error_set(&job->error, ERROR_INVALID, "request_too_large", NULL,
+                         "the request needs more memory than one record may have");
+    }
+    job->calls_count = 1;
+    return prepare_call(session, job, job->calls);
+}
+
+static void run_prepare(struct task *task)
+{
+    struct job *job = (struct job *)((char *)task - offsetof(struct job, task));
+    struct session *session = job->session;
+    (void)prepare(session, job);
+    CHECK(mailbox_post(session->prepared, job));
+}
+
+static void start_preparing(struct session *session, struct job *job)
+{
+    job->stage = STAGE_PREPARING;
+    session->busy_count++;
+    job->task.run = run_prepare;
+    pool_submit(session->pool, &job->task);
+}
+
+static void finish(struct session *session, struct job *job)
+{
+    CHECK(job->outcome != OUTCOME_NONE);
+    if (job->request.has_deadline_ms) {
+        session->timed_count--;
+    }
+    job->stage = STAGE_DONE;
+    if (session->is_closing) {
+        session_release(session, job);
+    } else {
+        session->end.on_outcome(session->end.context, job);
+    }
+}
+
+static void drop(struct session *session, struct job *job)
+{
+    job->outcome = OUTCOME_DROPPED;
+    finish(session, job);
+}
+
+/* The job met an error: answer it, try again, put it aside, or let it go. */
+static void fail(struct session *session, struct job *job, const struct error *error)
+{
+    switch (failure_fate(job, error, (int)session->config->attempts_max)) {
+    case FATE_RETRY:
+        job->retry_at_ms = clock_monotonic_ms() + failure_backoff_ms(job);
+        job->attempt++;
+        job->stage = STAGE_BACKOFF;
+        session->timed_count++;
+        return;
+    case FATE_ANSWER:
+        failure_answer(job, error);
+        break;
+    case FATE_DEAD_LETTER:
+        job->error = *error;
+        job->outcome = OUTCOME_DEAD_LETTER;
+        break;
+    case FATE_STOP:
+        job->outcome = OUTCOME_DROPPED;
+        if (!session->is_closing) {
+            session->end.on_fatal(session->end.context, error);
+        }
+        break;
+    case FATE_DROP:
+        job->outcome = OUTCOME_DROPPED;
+        break;
+    }
+    finish(session, job);
+}
+
+static void enqueue_waiting(struct session *session, struct job *job)
+{
+    job->stage = STAGE_WAITING;
+    job->queue_next = NULL;
+    if (session->waiting_last == NULL) {
+        session->waiting_first = job;
+    } else {
+        session->waiting_last->queue_next = job;
+    }
+    session->waiting_last = job;
+}
+
+static void remove_waiting(struct session *session, const struct job *job)
+{
+    struct job *before = NULL;
+    for (struct job *at = session->waiting_first; at != job; at = at->queue_next) {
+        CHECK(at != NULL);
+        before = at;
+    }
+    if (before == NULL) {
+        session->waiting_first = job->queue_next;
+    } else {
+        before->queue_next = job->queue_next;
+    }
+    if (session->waiting_last == job) {
+        session->waiting_last = before;
+    }
+}
+
+/* Hands waiting jobs to the generator until it is full. */
+static void submit_waiting(struct session *session)
+{
+    while (session->waiting_first != NULL) {
+        struct job *job = session->waiting_first;
+        struct generator *generator = job->calls->route->generator;
+        job->calls->submitted_ms = clock_monotonic_ms();
+        job->stage = STAGE_ANSWERING;
+        if (!generator->ops->submit(generator, job->calls)) {
+            job->stage = STAGE_WAITING;
+            return;
+        }
+        session->waiting_first = job->queue_next;
+        session->waiting_last = session->waiting_first == NULL ? NULL : session->waiting_last;
+        session->busy_count++;
+    }
+}
+
+static void take_prepared(struct session *session, struct job *job)
+{
+    CHECK(job->stage == STAGE_PREPARING);
+    session->busy_count--;
+    struct error error;
+    if (job->is_cancelled) {
+        drop(session, job);
+    } else if (has_deadline_passed(job)) {
+        set_deadline_error(job, &error);
+        fail(session, job, &error);
+    } else if (job->error.kind != ERROR_NONE) {
+        error = job->error;
+        fail(session, job, &error);
+    } else {
+        enqueue_waiting(session, job);
+    }
+}
+
+static void take_answered(struct session *session, struct call *call)
+{
+    struct job *job = call->job;
+    CHECK(job->stage == STAGE_ANSWERING);
+    session->busy_count--;
+    if (job->is_cancelled) {
+        drop(session, job);
+        return;
+    }
+    if (call->answer.error.kind != ERROR_NONE) {
+        struct error error = call->answer.error;
+        if (job->has_expired) {
+            set_deadline_error(job, &error);
+        }
+        fail(session, job, &error);
+        return;
+    }
+    job->response = (struct inference_response){
+        .custom_id = job->request.custom_id,
+        .run_id = job->request.run_id,
+        .source = job->source,
+        .status_code = call->answer.status_code,
+        .body = call->answer.body,
+        .served_by = &call->route->served_by,
+        .usage = &call->answer.usage,
+        .timing = &call->answer.timing,
+        .attempt = job->attempt,
+    };
+    job->outcome = OUTCOME_RESPONSE;
+    finish(session, job);
+}
+
+void session_step(struct session *session)
+{
+    void *jobs[STEP_MAX];
+    size_t jobs_count = mailbox_take(session->prepared, jobs, STEP_MAX);
+    for (size_t i = 0; i < jobs_count; i++) {
+        take_prepared(session, jobs[i]);
+    }
+    struct call *calls[STEP_MAX];
+    struct generator *generator = session->generator;
+    size_t calls_count = generator->ops->poll(generator, calls, STEP_MAX);
+    for (size_t i = 0; i < calls_count; i++) {
+        take_answered(session, calls[i]);
+    }
+    submit_waiting(session);
+    // Bounded work per turn: the loop serves its other handles before the rest.
+    if (jobs_count > 0 || calls_count > 0) {
+        CHECK(uv_async_send(&session->wake) == 0);
+    }
+}
+
+void session_tick(struct session *session)
+{
+    if (session->timed_count == 0) {
+        return;
+    }
+    double now_ms = clock_monotonic_ms();
+    for (struct job *job = session->first, *next; job != NULL; job = next) {
+        next = job->next;
+        if (job->stage == STAGE_DONE || job->stage == STAGE_FILLING) {
+            continue;
+        }
+        bool is_late = has_deadline_passed(job);
+        if (job->stage == STAGE_BACKOFF && (is_late || now_ms >= job->retry_at_ms)) {
+            session->timed_count--;
+            start_preparing(session, job); // finds the deadline itself
+        } else if (is_late && job->stage == STAGE_ANSWERING && !job->has_expired) {
+            job->has_expired = true;
+            struct generator *generator = job->calls->route->generator;
+            generator->ops->cancel(generator, job->calls, false);
+        } else if (is_late && job->stage == STAGE_WAITING) {
+            struct error error;
+            remove_waiting(session, job);
+            set_deadline_error(job, &error);
+            fail(session, job, &error);
+        }
+    }
+}
+
+void session_intake(struct session *session, struct job *job)
+{
+    CHECK(job->stage == STAGE_FILLING);
+    if (job->request.has_deadline_ms) {
+        session->timed_count++;
+    }
+    start_preparing(session, job);
+}
+
+void session_cancel_job(struct session *session, struct job *job, bool only_waiting)
+{
+    switch ((enum job_stage)job->stage) {
+    case STAGE_PREPARING:
+        job->is_cancelled = true;
+        break;
+    case STAGE_WAITING:
+        remove_waiting(session, job);
+        drop(session, job);
+        break;
+    case STAGE_BACKOFF:
+        session->timed_count--;
+        drop(session, job);
+        break;
+    case STAGE_ANSWERING:
+        job->is_cancelled = !only_waiting;
+        struct generator *generator = job->calls->route->generator;
+        generator->ops->cancel(generator, job->calls, only_waiting);
+        break;
+    case STAGE_FILLING:
+    case STAGE_DONE:
+        break;
+    }
+}
