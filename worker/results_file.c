@@ -101,7 +101,7 @@ static bool results_file_open_entries(struct results_file *results, struct error
 bool results_file_add(struct results_file *results, const struct source *source, struct bytes line,
                       struct error *error)
 {
-    uint32_t topic;
+    uint32_t topic = 0;
     if (!find_topic(results, source->topic, &topic, error) ||
         !results_file_open_entries(results, error)) {
         return false;
