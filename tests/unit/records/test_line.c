@@ -297,7 +297,7 @@ static void real_batch_files_are_read_with_their_bodies_untouched(void **state)
         file_read(path, &text);
         for (char *line = text.data; *line != '\0'; line += strlen(line) + 1) {
             line[strcspn(line, "\n")] = '\0'; // the files end with a newline, the buffer with a NUL
-            if (*line != '\0') { // a blank line is no record
+            if (*line != '\0') {              // a blank line is no record
                 check_batch_line(fixture, line);
             }
         }
