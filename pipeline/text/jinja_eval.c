@@ -8,7 +8,9 @@
 
 static bool eval_name(struct jinja_run *run, struct bytes name, struct jinja_value *out)
 {
-    *out = jinja_scope_find(run->scope, name);
+    if (!jinja_scope_find(run, name, out)) {
+        return false;
+    }
     if (out->kind != JINJA_ABSENT) {
         return true;
     }

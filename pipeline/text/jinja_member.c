@@ -255,6 +255,10 @@ bool jinja_item(struct jinja_run *run, struct jinja_value subject, struct jinja_
             return false;
         }
     } else if (is_indexable(subject) && jinja_is_integer(index)) {
+        bool is_text = subject.kind == JINJA_STRING;
+        if (is_text && !jinja_spend_search(run, subject.as.text.size, 0)) {
+            return false;
+        }
         *out = find_position(subject, jinja_as_integer(index));
     }
     if (out->kind == JINJA_ABSENT && index.kind == JINJA_STRING &&
@@ -345,6 +349,9 @@ bool jinja_slice(struct jinja_run *run, struct jinja_value subject, struct jinja
         return true;
     }
     bool is_text = subject.kind == JINJA_STRING;
+    if (is_text && !jinja_spend_search(run, subject.as.text.size, 0)) {
+        return false;
+    }
     size_t count = is_text ? jinja_utf8_count(subject.as.text) : subject.as.list->count;
     int64_t part[3];
     if (!resolve_slice(run, slice, (int64_t)count, part)) {

@@ -88,6 +88,13 @@ bool jinja_native_call(struct jinja_run *run, const struct jinja_native *native,
     if (!native->is_variadic && !bind(run, native, &own)) {
         return false;
     }
+    if (subject.kind == JINJA_STRING) {
+        bool has_part = !native->is_variadic && own.bound[0].kind == JINJA_STRING;
+        size_t part_bytes = has_part ? own.bound[0].as.text.size : 0;
+        if (!jinja_spend_search(run, subject.as.text.size, part_bytes)) {
+            return false;
+        }
+    }
     if (!native->run(run, subject, &own, out)) {
         return false;
     }

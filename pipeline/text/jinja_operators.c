@@ -174,7 +174,7 @@ static bool add_strings(struct jinja_run *run, struct bytes left, struct bytes r
                         struct jinja_value *out)
 {
     char *text = jinja_alloc(run, left.size + right.size + 1, 1);
-    if (text == NULL) {
+    if (text == NULL || !jinja_spend_search(run, left.size + right.size, 0)) {
         return false;
     }
     memcpy(text, left.data, left.size);
@@ -208,7 +208,7 @@ static bool repeat_string(struct jinja_run *run, struct bytes text, size_t count
         return true;
     }
     char *copy = jinja_alloc(run, count, text.size);
-    if (copy == NULL) {
+    if (copy == NULL || !jinja_spend_search(run, count * text.size, 0)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
@@ -441,6 +441,9 @@ static bool contains(struct jinja_run *run, struct jinja_value container, struct
         if (item.kind != JINJA_STRING) {
             return jinja_fail(run, "'in <string>' requires string as left operand, not %s",
                               jinja_type_name(item));
+        }
+        if (!jinja_spend_search(run, container.as.text.size, item.as.text.size)) {
+            return false;
         }
         *out = jinja_find(container.as.text, item.as.text, 0) != SIZE_MAX;
         return true;

@@ -52,6 +52,16 @@ bool jinja_spend(struct jinja_run *run, size_t steps)
     return true;
 }
 
+bool jinja_spend_search(struct jinja_run *run, size_t text_bytes, size_t part_bytes)
+{
+    size_t steps;
+    if (__builtin_mul_overflow(text_bytes / JINJA_BYTES_PER_STEP,
+                               1 + part_bytes / JINJA_BYTES_PER_STEP, &steps)) {
+        steps = SIZE_MAX;
+    }
+    return jinja_spend(run, steps);
+}
+
 bool jinja_enter(struct jinja_run *run)
 {
     if (run->depth == JINJA_DEPTH_MAX) {
@@ -115,7 +125,10 @@ bool jinja_capture_end(struct jinja_run *run, size_t begin, struct bytes *out)
     struct bytes all = buffer_bytes(run->out);
     *out = arena_copy(run->arena, jinja_part(all, begin, all.size));
     buffer_truncate(run->out, begin);
-    return out->data != NULL || jinja_fail_memory(run);
+    if (out->data == NULL) {
+        return jinja_fail_memory(run);
+    }
+    return jinja_spend_search(run, out->size, 0);
 }
 
 bool jinja_capture_string(struct jinja_run *run, size_t begin, struct jinja_value *out)
@@ -140,11 +153,16 @@ struct jinja_scope *jinja_scope_open(struct jinja_run *run, struct jinja_scope *
 bool jinja_scope_set(struct jinja_run *run, struct jinja_scope *scope, struct bytes name,
                      struct jinja_value value)
 {
+    size_t hops = 0;
     for (struct jinja_binding *at = scope->bindings; at != NULL; at = at->next) {
+        hops++;
         if (bytes_equal(at->name, name)) {
             at->value = value;
-            return true;
+            return jinja_spend(run, hops / JINJA_HOPS_PER_STEP);
         }
+    }
+    if (!jinja_spend(run, hops / JINJA_HOPS_PER_STEP)) {
+        return false;
     }
     struct jinja_binding *binding = jinja_alloc(run, 1, sizeof *binding);
     if (binding == NULL) {
@@ -155,16 +173,21 @@ bool jinja_scope_set(struct jinja_run *run, struct jinja_scope *scope, struct by
     return true;
 }
 
-struct jinja_value jinja_scope_find(const struct jinja_scope *scope, struct bytes name)
+bool jinja_scope_find(struct jinja_run *run, struct bytes name, struct jinja_value *out)
 {
-    for (; scope != NULL; scope = scope->parent) {
+    size_t hops = 0;
+    *out = (struct jinja_value){.kind = JINJA_ABSENT};
+    for (const struct jinja_scope *scope = run->scope; scope != NULL; scope = scope->parent) {
         for (const struct jinja_binding *at = scope->bindings; at != NULL; at = at->next) {
+            hops++;
             if (bytes_equal(at->name, name)) {
-                return at->value;
+                *out = at->value;
+                return jinja_spend(run, hops / JINJA_HOPS_PER_STEP);
             }
         }
+        hops++;
     }
-    return (struct jinja_value){.kind = JINJA_ABSENT};
+    return jinja_spend(run, hops / JINJA_HOPS_PER_STEP);
 }
 
 static bool iterate_text(struct jinja_run *run, struct bytes text, struct jinja_list *list)

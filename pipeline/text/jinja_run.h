@@ -23,6 +23,8 @@ enum {
     JINJA_RANGE_MAX = 100000,            // items of a range, as in Jinja2's sandbox
 };
 
+enum { JINJA_BYTES_PER_STEP = 64, JINJA_HOPS_PER_STEP = 16 };
+
 enum jinja_signal { JINJA_SIGNAL_NONE, JINJA_SIGNAL_BREAK, JINJA_SIGNAL_CONTINUE };
 
 struct jinja_binding {
@@ -85,6 +87,9 @@ void jinja_set_undefined_error(struct jinja_run *run, struct jinja_value value);
 
 /* False, with the error set, where the render has used up its steps. */
 bool jinja_spend(struct jinja_run *run, size_t steps) MUST_CHECK;
+/* The steps of work on text: one per 64 bytes, times as many as the part that is looked for in it
+ * costs, because a search may compare all of it at each place. */
+bool jinja_spend_search(struct jinja_run *run, size_t text_bytes, size_t part_bytes) MUST_CHECK;
 /* One level of nesting more; each successful enter is followed by one leave. */
 bool jinja_enter(struct jinja_run *run) MUST_CHECK;
 void jinja_leave(struct jinja_run *run);
@@ -108,8 +113,8 @@ struct jinja_scope *jinja_scope_open(struct jinja_run *run, struct jinja_scope *
 /* Binds in that scope, replacing what it has under the name. */
 bool jinja_scope_set(struct jinja_run *run, struct jinja_scope *scope, struct bytes name,
                      struct jinja_value value) MUST_CHECK;
-/* ABSENT where no scope around binds the name. */
-struct jinja_value jinja_scope_find(const struct jinja_scope *scope, struct bytes name);
+/* What the name is bound to in run->scope or around it; ABSENT where it is not. */
+bool jinja_scope_find(struct jinja_run *run, struct bytes name, struct jinja_value *out) MUST_CHECK;
 
 /* The items that Python's iter(value) yields, borrowed. Uses up a generator. */
 bool jinja_iterate(struct jinja_run *run, struct jinja_value value,

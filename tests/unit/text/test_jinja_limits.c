@@ -73,6 +73,32 @@ static void endless_work_ends(void **state)
                   "error: nests deeper than 600 levels");
 }
 
+static void work_on_long_text_costs_steps(void **state)
+{
+    (void)state;
+    const char *loop = "{% set s = 'a' * 1000000 %}{% set p = 'a' * 500000 ~ 'b' %}"
+                       "{% for i in range(90000) %}";
+    static const char *const uses[] = {
+        "{{ s.find(p) }}",
+        "{{ p in s }}",
+        "{{ s.split(p)|length }}",
+        "{{ s.count(p) }}",
+        "{{ s.rfind(sub=p) }}",
+        "{{ s.replace(p, '')|length }}",
+        "{{ s.strip(p) }}",
+        "{{ s[999999] }}",
+        "{{ s[0:1] }}",
+        "{{ s|length }}",
+        "{{ s.isalpha() }}",
+        "{{ s|wordcount }}",
+        "{{ s.upper()[0] }}",
+        "{{ (s == s)|int }}{{ s is upper }}",
+    };
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
+        expect_repeated(loop, uses[i], 1, "{% endfor %}", "error: of a render");
+    }
+}
+
 static void memory_and_output_are_bounded(void **state)
 {
     (void)state;
@@ -144,6 +170,7 @@ int main(void)
         cmocka_unit_test(deep_nesting_in_the_source_is_refused),
         cmocka_unit_test(long_chains_do_not_exhaust_the_stack),
         cmocka_unit_test(endless_work_ends),
+        cmocka_unit_test(work_on_long_text_costs_steps),
         cmocka_unit_test(memory_and_output_are_bounded),
         cmocka_unit_test(values_that_contain_themselves_are_no_trap),
         cmocka_unit_test(arithmetic_does_not_overflow),
