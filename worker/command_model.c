@@ -78,7 +78,7 @@ int command_model(int argc, char **argv)
         .arguments_min = 2,
         .arguments_max = 2,
     };
-    int exit_code = EXIT_CODE_OK;
+    int exit_code;
     if (!options_read(&options, argc, argv, &exit_code)) {
         return exit_code;
     }
@@ -95,8 +95,8 @@ int command_model(int argc, char **argv)
                               options.wants_json};
     if (!run_verb(&request, &error)) {
         options_complain(&options, "%s", error.message);
-        exit_code = options_exit_code(&error);
     }
+    exit_code = options_exit_code(&error);
     config_close(config);
     return exit_code;
 }

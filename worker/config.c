@@ -366,10 +366,11 @@ bool config_add_model(struct config *config, const char *path, struct error *err
                          "--model %s cannot be given beside the models of the configuration", path);
     }
     struct config_model *model = &config->models[0];
-    model->name = copy_text(config, path);
-    model->path = model->name;
+    const char *slash = strrchr(path, '/');
+    model->name = copy_text(config, slash != NULL && slash[1] != '\0' ? slash + 1 : path);
+    model->path = copy_text(config, path);
     model->aliases[0] = copy_text(config, "*");
-    if (model->name == NULL || model->aliases[0] == NULL) {
+    if (model->name == NULL || model->path == NULL || model->aliases[0] == NULL) {
         return error_set(error, ERROR_CONFIG, NULL, NULL, "no memory for the configuration");
     }
     model->aliases_count = 1;

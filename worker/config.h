@@ -94,7 +94,8 @@ MUST_CHECK bool config_open(const char *path, const char *const *sets, size_t se
                             struct config **config_out, struct error *error);
 void config_close(struct config *config); // accepts NULL
 
-/* Adds a model named `path` that answers whatever model a request names. Not while others read. */
+/* Adds the model in the folder `path`, named like it, that answers whatever model a request names.
+ * Not while others read. */
 MUST_CHECK bool config_add_model(struct config *config, const char *path, struct error *error);
 
 /* The value of a librdkafka property, or NULL. */
