@@ -102,9 +102,7 @@ static bool open_split(struct pre_tokenizer *pre_tokenizer, const json_t *json, 
     }
     const json_t *regex = json_object_get(json_object_get(json, "pattern"), "Regex");
     struct bytes expression = {json_string_value(regex), json_string_length(regex)};
-    // The known expressions match everywhere, so these two behaviors come to the same.
-    bool isolates = (step->behavior == BEHAVIOR_ISOLATED && !step->is_inverted) ||
-                    (step->behavior == BEHAVIOR_REMOVED && step->is_inverted);
+    bool isolates = step->behavior == BEHAVIOR_ISOLATED && !step->is_inverted;
     if (regex != NULL && isolates) {
         step->scanner = word_scanner_for(expression);
         step->kind = step->scanner == WORD_SCANNER_NONE ? STEP_SPLIT : STEP_SCAN;

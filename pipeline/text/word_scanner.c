@@ -5,66 +5,117 @@
 #include <stdint.h>
 #include <utf8proc.h>
 
+#include "pipeline/text/unicode_additions.h"
 #include "pipeline/text/utf8.h"
 #include "schemas/base/check.h"
 
-enum class {
-    CLASS_OTHER,
-    CLASS_LETTER,  // \p{L}
-    CLASS_NUMBER,  // \p{N}
-    CLASS_SPACE,   // \s, but not a newline
-    CLASS_NEWLINE, // \r and \n
-    CLASS_END,     // behind the text
+/* What a character is. One bit each, so that a set of them is a mask. */
+enum character_class {
+    CLASS_END = 0, // behind the text
+    CLASS_LETTER = 1,
+    CLASS_MARK = 2,
+    CLASS_NUMBER = 4,
+    CLASS_PUNCTUATION = 8,
+    CLASS_SYMBOL = 16,
+    CLASS_SPACE = 32,   // \s, but not a newline
+    CLASS_NEWLINE = 64, // \r and \n
+    CLASS_OTHER = 128,  // controls, unassigned
 };
 
+enum {
+    WHITE = CLASS_SPACE | CLASS_NEWLINE,
+    SIGNS = CLASS_PUNCTUATION | CLASS_SYMBOL,          // [\p{P}\p{S}]
+    WORDS = CLASS_LETTER | CLASS_MARK,                 // [\p{L}\p{M}]
+    REST = CLASS_MARK | SIGNS | CLASS_OTHER,           // [^\s\p{L}\p{N}]
+    PREFIXES = CLASS_MARK | CLASS_NUMBER | CLASS_SPACE // [^\r\n\p{L}\p{P}\p{S}]
+               | CLASS_OTHER,
+};
+
+// clang-format off
+#define L CLASS_LETTER
+#define N CLASS_NUMBER
+#define P CLASS_PUNCTUATION
+#define S CLASS_SYMBOL
+#define W CLASS_SPACE
+#define R CLASS_NEWLINE
+#define O CLASS_OTHER
 static const unsigned char ascii_classes[128] = {
-    ['\t'] = CLASS_SPACE,   ['\n'] = CLASS_NEWLINE, ['\v'] = CLASS_SPACE, ['\f'] = CLASS_SPACE,
-    ['\r'] = CLASS_NEWLINE, [' '] = CLASS_SPACE,    ['0'] = CLASS_NUMBER, ['1'] = CLASS_NUMBER,
-    ['2'] = CLASS_NUMBER,   ['3'] = CLASS_NUMBER,   ['4'] = CLASS_NUMBER, ['5'] = CLASS_NUMBER,
-    ['6'] = CLASS_NUMBER,   ['7'] = CLASS_NUMBER,   ['8'] = CLASS_NUMBER, ['9'] = CLASS_NUMBER,
-    ['A'] = CLASS_LETTER,   ['B'] = CLASS_LETTER,   ['C'] = CLASS_LETTER, ['D'] = CLASS_LETTER,
-    ['E'] = CLASS_LETTER,   ['F'] = CLASS_LETTER,   ['G'] = CLASS_LETTER, ['H'] = CLASS_LETTER,
-    ['I'] = CLASS_LETTER,   ['J'] = CLASS_LETTER,   ['K'] = CLASS_LETTER, ['L'] = CLASS_LETTER,
-    ['M'] = CLASS_LETTER,   ['N'] = CLASS_LETTER,   ['O'] = CLASS_LETTER, ['P'] = CLASS_LETTER,
-    ['Q'] = CLASS_LETTER,   ['R'] = CLASS_LETTER,   ['S'] = CLASS_LETTER, ['T'] = CLASS_LETTER,
-    ['U'] = CLASS_LETTER,   ['V'] = CLASS_LETTER,   ['W'] = CLASS_LETTER, ['X'] = CLASS_LETTER,
-    ['Y'] = CLASS_LETTER,   ['Z'] = CLASS_LETTER,   ['a'] = CLASS_LETTER, ['b'] = CLASS_LETTER,
-    ['c'] = CLASS_LETTER,   ['d'] = CLASS_LETTER,   ['e'] = CLASS_LETTER, ['f'] = CLASS_LETTER,
-    ['g'] = CLASS_LETTER,   ['h'] = CLASS_LETTER,   ['i'] = CLASS_LETTER, ['j'] = CLASS_LETTER,
-    ['k'] = CLASS_LETTER,   ['l'] = CLASS_LETTER,   ['m'] = CLASS_LETTER, ['n'] = CLASS_LETTER,
-    ['o'] = CLASS_LETTER,   ['p'] = CLASS_LETTER,   ['q'] = CLASS_LETTER, ['r'] = CLASS_LETTER,
-    ['s'] = CLASS_LETTER,   ['t'] = CLASS_LETTER,   ['u'] = CLASS_LETTER, ['v'] = CLASS_LETTER,
-    ['w'] = CLASS_LETTER,   ['x'] = CLASS_LETTER,   ['y'] = CLASS_LETTER, ['z'] = CLASS_LETTER,
+    O, O, O, O, O, O, O, O, O, W, R, W, W, R, O, O, // \t \n \v \f \r
+    O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O,
+    W, P, P, P, S, P, P, P, P, P, P, S, P, P, P, P, // !"#$%&'()*+,-./
+    N, N, N, N, N, N, N, N, N, N, P, P, S, S, S, P, // 0 to 9 :;<=>?
+    P, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, // @ A to O
+    L, L, L, L, L, L, L, L, L, L, L, P, P, P, S, P, // P to Z [\]^_
+    S, L, L, L, L, L, L, L, L, L, L, L, L, L, L, L, // ` a to o
+    L, L, L, L, L, L, L, L, L, L, L, P, S, P, S, O, // p to z {|}~
 };
+#undef L
+#undef N
+#undef P
+#undef S
+#undef W
+#undef R
+#undef O
+// clang-format on
 
-static enum class class_of(int32_t c) { if (utf8_is_space(c)){return CLASS_SPACE;}
-utf8proc_category_t category = utf8proc_category(c);
-if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) {
-    return CLASS_LETTER;
+static enum character_class class_of_addition(int32_t c)
+{
+    switch (unicode_addition_category(c)) {
+    case 'L':
+        return CLASS_LETTER;
+    case 'M':
+        return CLASS_MARK;
+    case 'N':
+        return CLASS_NUMBER;
+    case 'P':
+        return CLASS_PUNCTUATION;
+    case 'S':
+        return CLASS_SYMBOL;
+    default:
+        return CLASS_OTHER;
+    }
 }
-bool is_number = category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
-return is_number ? CLASS_NUMBER : CLASS_OTHER;
+
+static enum character_class class_of(int32_t c)
+{
+    utf8proc_category_t category = utf8proc_category(c);
+    if (utf8_is_space(c)) {
+        return CLASS_SPACE;
+    }
+    if (category == UTF8PROC_CATEGORY_CN) {
+        return class_of_addition(c);
+    }
+    return category <= UTF8PROC_CATEGORY_LO   ? CLASS_LETTER
+           : category <= UTF8PROC_CATEGORY_ME ? CLASS_MARK
+           : category <= UTF8PROC_CATEGORY_NO ? CLASS_NUMBER
+           : category <= UTF8PROC_CATEGORY_PO ? CLASS_PUNCTUATION
+           : category <= UTF8PROC_CATEGORY_SO ? CLASS_SYMBOL
+                                              : CLASS_OTHER;
 }
 
 /* The class of the character at `position`; *end_out is where it ends. */
-static inline enum class look(struct bytes text, size_t position, size_t *end_out) {
-    if (position >= text.size){ *end_out = text.size; return CLASS_END;}
-unsigned char byte = (unsigned char)text.data[position];
-if (byte < 0x80) {
-    *end_out = position + 1;
-    return (enum class)ascii_classes[byte];
-}
-size_t size = 0;
-int32_t c = utf8_decode(text.data + position, &size);
-*end_out = position + size;
-return class_of(c);
+static inline unsigned look(struct bytes text, size_t position, size_t *end_out)
+{
+    if (position >= text.size) {
+        *end_out = text.size;
+        return CLASS_END;
+    }
+    unsigned char byte = (unsigned char)text.data[position];
+    if (byte < 0x80) {
+        *end_out = position + 1;
+        return ascii_classes[byte];
+    }
+    size_t size = 0;
+    int32_t c = utf8_decode(text.data + position, &size);
+    *end_out = position + size;
+    return class_of(c);
 }
 
-/* Where the run of `wanted` that goes on at `position` ends. */
-static size_t run_end(struct bytes text, size_t position, enum class wanted)
+/* Where the run of `wanted` classes that goes on at `position` ends. */
+static size_t run_end(struct bytes text, size_t position, unsigned wanted)
 {
     size_t end = position;
-    while (look(text, position, &end) == wanted) {
+    while ((look(text, position, &end) & wanted) != 0) {
         position = end;
     }
     return position;
@@ -110,8 +161,8 @@ static size_t space_end(struct bytes text, size_t start, bool ends_at_newline)
     size_t last = start;    // where the last character of the run begins
     size_t newline = start; // where the last newline ends
     size_t end = start;
-    enum class class = look(text, position, &end);
-    for (; class == CLASS_SPACE || class == CLASS_NEWLINE; class = look(text, position, &end)) {
+    unsigned class = look(text, position, &end);
+    for (; (class & WHITE) != 0; class = look(text, position, &end)) {
         newline = class == CLASS_NEWLINE ? end : newline;
         last = position;
         position = end;
@@ -131,16 +182,19 @@ static size_t next_gpt2(struct bytes text, size_t start)
         }
     }
     size_t end = start;
-    enum class class = look(text, start, &end);
+    unsigned class = look(text, start, &end);
     if (text.data[start] == ' ') {
         size_t second_end = end;
-        enum class second = look(text, end, &second_end);
-        if (second <= CLASS_NUMBER) {
+        unsigned second = look(text, end, &second_end);
+        if (second != CLASS_END && (second & WHITE) == 0) {
             class = second;
             end = second_end;
         }
     }
-    return class <= CLASS_NUMBER ? run_end(text, end, class) : space_end(text, start, false);
+    if ((class & WHITE) != 0) {
+        return space_end(text, start, false);
+    }
+    return run_end(text, end, (class & REST) != 0 ? REST : class);
 }
 
 static size_t number_end(struct bytes text, size_t position, size_t count_max)
@@ -152,12 +206,6 @@ static size_t number_end(struct bytes text, size_t position, size_t count_max)
     return position;
 }
 
-/* [^\s\p{L}\p{N}]+[\r\n]* */
-static size_t other_end(struct bytes text, size_t position)
-{
-    return run_end(text, run_end(text, position, CLASS_OTHER), CLASS_NEWLINE);
-}
-
 static size_t next_llama3(struct bytes text, size_t start, size_t numbers_max)
 {
     if (text.data[start] == '\'') {
@@ -167,7 +215,7 @@ static size_t next_llama3(struct bytes text, size_t start, size_t numbers_max)
         }
     }
     size_t end = start;
-    enum class class = look(text, start, &end);
+    unsigned class = look(text, start, &end);
     if (class == CLASS_LETTER) {
         return run_end(text, end, CLASS_LETTER);
     }
@@ -178,14 +226,85 @@ static size_t next_llama3(struct bytes text, size_t start, size_t numbers_max)
         return space_end(text, start, true);
     }
     size_t second_end = end;
-    enum class second = look(text, end, &second_end);
+    unsigned second = look(text, end, &second_end);
     if (second == CLASS_LETTER) {
         return run_end(text, second_end, CLASS_LETTER);
     }
-    if (class == CLASS_OTHER || (text.data[start] == ' ' && second == CLASS_OTHER)) {
-        return other_end(text, end);
+    if ((class & REST) != 0 || (text.data[start] == ' ' && (second & REST) != 0)) {
+        return run_end(text, run_end(text, end, REST), CLASS_NEWLINE);
     }
     return space_end(text, start, true);
+}
+
+static bool is_ascii_letter(struct bytes text, size_t position)
+{
+    return position < text.size && (unsigned char)text.data[position] < 0x80 &&
+           ascii_classes[(unsigned char)text.data[position]] == CLASS_LETTER;
+}
+
+/* The end of DeepSeek's match at `start`, or `start` when there is none. */
+static size_t deepseek_match_end(struct bytes text, size_t start)
+{
+    size_t end = start;
+    unsigned class = look(text, start, &end);
+    if ((class & SIGNS) != 0 && (unsigned char)text.data[start] < 0x80 &&
+        is_ascii_letter(text, end)) {
+        while (is_ascii_letter(text, end)) {
+            end++;
+        }
+        return end;
+    }
+    size_t second_end = end;
+    unsigned second = look(text, end, &second_end);
+    if ((class & WORDS) != 0 || ((class & PREFIXES) != 0 && (second & WORDS) != 0)) {
+        return run_end(text, end, WORDS);
+    }
+    if ((class & SIGNS) != 0 || (text.data[start] == ' ' && (second & SIGNS) != 0)) {
+        return run_end(text, run_end(text, end, SIGNS), CLASS_NEWLINE);
+    }
+    return (class & WHITE) != 0 ? space_end(text, start, true) : start;
+}
+
+/* A match, or what lies before the next one. */
+static size_t next_deepseek(struct bytes text, size_t start)
+{
+    size_t end = deepseek_match_end(text, start);
+    if (end > start) {
+        return end;
+    }
+    size_t position = start;
+    do {
+        (void)look(text, position, &position);
+    } while (position < text.size && deepseek_match_end(text, position) == position);
+    return position;
+}
+
+/* Groups of up to three numbers, and what lies between. */
+static size_t next_numbers(struct bytes text, size_t start)
+{
+    size_t end = number_end(text, start, 3);
+    return end > start ? end : run_end(text, start, ~(unsigned)CLASS_NUMBER);
+}
+
+/* [\u4E00-\u9FA5\u3040-\u309F\u30A0-\u30FF] */
+static bool is_chinese_or_kana(struct bytes text, size_t position, size_t *end_out)
+{
+    size_t size = 0;
+    int32_t c = utf8_decode(text.data + position, &size);
+    *end_out = position + size;
+    return (c >= 0x4E00 && c <= 0x9FA5) || (c >= 0x3040 && c <= 0x30FF);
+}
+
+/* Runs of ideographs and kana, and what lies between. */
+static size_t next_chinese(struct bytes text, size_t start)
+{
+    size_t position = start;
+    size_t end = start;
+    bool is_run = is_chinese_or_kana(text, start, &end);
+    while (position < text.size && is_chinese_or_kana(text, position, &end) == is_run) {
+        position = end;
+    }
+    return position;
 }
 
 enum word_scanner word_scanner_for(struct bytes expression)
@@ -201,6 +320,13 @@ enum word_scanner word_scanner_for(struct bytes expression)
         {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"
          " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
          WORD_SCANNER_QWEN2},
+        {"\\p{N}{1,3}", WORD_SCANNER_NUMBERS},
+        {"[\xE4\xB8\x80-\xE9\xBE\xA5\xE3\x81\x80-\xE3\x82\x9F\xE3\x82\xA0-\xE3\x83\xBF]+",
+         WORD_SCANNER_CHINESE},
+        {"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|"
+         "[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|"
+         "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+         WORD_SCANNER_DEEPSEEK},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (bytes_equal_text(expression, known[i].expression)) {
@@ -219,6 +345,12 @@ size_t word_scanner_next(enum word_scanner scanner, struct bytes text, size_t st
         return next_llama3(text, start, 3);
     case WORD_SCANNER_QWEN2:
         return next_llama3(text, start, 1);
+    case WORD_SCANNER_NUMBERS:
+        return next_numbers(text, start);
+    case WORD_SCANNER_CHINESE:
+        return next_chinese(text, start);
+    case WORD_SCANNER_DEEPSEEK:
+        return next_deepseek(text, start);
     case WORD_SCANNER_NONE:
         break;
     }

@@ -1,0 +1,55 @@
+/* unicode_additions: one table, searched by halves. Taken from what \p{L}, \p{M}, \p{N}, \p{P} and
+ * \p{S} match in Hugging Face tokenizers 0.23.3, among the characters that utf8proc 2.8 calls
+ * unassigned. */
+#include "pipeline/text/unicode_additions.h"
+
+#include <stddef.h>
+
+struct addition {
+    int32_t first;
+    int32_t last;
+    char category;
+};
+
+static const struct addition additions[] = {
+    {0x897, 0x897, 'M'},     {0x1B4E, 0x1B4F, 'P'},   {0x1B7F, 0x1B7F, 'P'},
+    {0x1C89, 0x1C8A, 'L'},   {0x2427, 0x2429, 'S'},   {0x2FFC, 0x2FFF, 'S'},
+    {0x31E4, 0x31E5, 'S'},   {0x31EF, 0x31EF, 'S'},   {0xA7CB, 0xA7CD, 'L'},
+    {0xA7DA, 0xA7DC, 'L'},   {0x105C0, 0x105F3, 'L'}, {0x10D40, 0x10D49, 'N'},
+    {0x10D4A, 0x10D65, 'L'}, {0x10D69, 0x10D6D, 'M'}, {0x10D6E, 0x10D6E, 'P'},
+    {0x10D6F, 0x10D85, 'L'}, {0x10D8E, 0x10D8F, 'S'}, {0x10EC2, 0x10EC4, 'L'},
+    {0x10EFC, 0x10EFC, 'M'}, {0x11380, 0x11389, 'L'}, {0x1138B, 0x1138B, 'L'},
+    {0x1138E, 0x1138E, 'L'}, {0x11390, 0x113B5, 'L'}, {0x113B7, 0x113B7, 'L'},
+    {0x113B8, 0x113C0, 'M'}, {0x113C2, 0x113C2, 'M'}, {0x113C5, 0x113C5, 'M'},
+    {0x113C7, 0x113CA, 'M'}, {0x113CC, 0x113D0, 'M'}, {0x113D1, 0x113D1, 'L'},
+    {0x113D2, 0x113D2, 'M'}, {0x113D3, 0x113D3, 'L'}, {0x113D4, 0x113D5, 'P'},
+    {0x113D7, 0x113D8, 'P'}, {0x113E1, 0x113E2, 'M'}, {0x116D0, 0x116E3, 'N'},
+    {0x11BC0, 0x11BE0, 'L'}, {0x11BE1, 0x11BE1, 'P'}, {0x11BF0, 0x11BF9, 'N'},
+    {0x11F5A, 0x11F5A, 'M'}, {0x13460, 0x143FA, 'L'}, {0x16100, 0x1611D, 'L'},
+    {0x1611E, 0x1612F, 'M'}, {0x16130, 0x16139, 'N'}, {0x16D40, 0x16D6C, 'L'},
+    {0x16D6D, 0x16D6F, 'P'}, {0x16D70, 0x16D79, 'N'}, {0x18CFF, 0x18CFF, 'L'},
+    {0x1CC00, 0x1CCEF, 'S'}, {0x1CCF0, 0x1CCF9, 'N'}, {0x1CD00, 0x1CEB3, 'S'},
+    {0x1E5D0, 0x1E5ED, 'L'}, {0x1E5EE, 0x1E5EF, 'M'}, {0x1E5F0, 0x1E5F0, 'L'},
+    {0x1E5F1, 0x1E5FA, 'N'}, {0x1E5FF, 0x1E5FF, 'P'}, {0x1F8B2, 0x1F8BB, 'S'},
+    {0x1F8C0, 0x1F8C1, 'S'}, {0x1FA89, 0x1FA89, 'S'}, {0x1FA8F, 0x1FA8F, 'S'},
+    {0x1FABE, 0x1FABE, 'S'}, {0x1FAC6, 0x1FAC6, 'S'}, {0x1FADC, 0x1FADC, 'S'},
+    {0x1FADF, 0x1FADF, 'S'}, {0x1FAE9, 0x1FAE9, 'S'}, {0x1FBCB, 0x1FBEF, 'S'},
+    {0x2EBF0, 0x2EE5D, 'L'}};
+
+char unicode_addition_category(int32_t code_point)
+{
+    size_t low = 0;
+    size_t high = sizeof additions / sizeof additions[0];
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct addition *addition = &additions[middle];
+        if (code_point > addition->last) {
+            low = middle + 1;
+        } else if (code_point < addition->first) {
+            high = middle;
+        } else {
+            return addition->category;
+        }
+    }
+    return 0;
+}
