@@ -1,10 +1,10 @@
 /* cpu_attention: rope, the paged cache, and attention cut into tasks. cpu_kernels.h has the layout
  * of the cache. */
+#include "kernels/cpu/cpu_backend_internal.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "kernels/cpu/cpu_backend_internal.h"
 
 size_t cpu_kv_block_bytes(const struct backend *backend, const struct attention_shape *shape)
 {

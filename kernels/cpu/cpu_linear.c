@@ -5,10 +5,11 @@
  * stands together. Tasks are a few panels times a block of rows; how they are cut does not show in
  * the results. The bias is added when a row's sum is complete.
  */
+#include "kernels/cpu/cpu_backend_internal.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "kernels/cpu/cpu_backend_internal.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/onednn.h"
 

@@ -1,8 +1,8 @@
 /* cpu_rows: operations that treat every row alone. */
+#include "kernels/cpu/cpu_backend_internal.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "kernels/cpu/cpu_backend_internal.h"
 
 /* The table as f32 rows. */
 enum kernel_status cpu_table_open(struct backend *backend, const struct weight_part *part,

@@ -4,11 +4,11 @@
  * that nothing sorts the whole vocabulary. Sums are taken in double and in a fixed order: the same
  * row, parameters, seed and position give the same token in any batch.
  */
+#include "kernels/cpu/cpu_backend_internal.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "kernels/cpu/cpu_backend_internal.h"
 
 struct candidate {
     float weight; // not normalised

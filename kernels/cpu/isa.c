@@ -25,6 +25,22 @@ static bool has_avx2(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
+/* The system keeps the tile registers of its threads: bits 17 and 18 of XCR0. */
+static bool system_keeps_tiles(void)
+{
+    unsigned low = 0;
+    unsigned high = 0;
+    unsigned a = 0;
+    unsigned b = 0;
+    unsigned c = 0;
+    unsigned d = 0;
+    if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & (1u << 27)) == 0) { // no XGETBV
+        return false;
+    }
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low >> 17 & 3u) == 3u;
+}
+
 bool isa_has_amx_bf16(void)
 {
     unsigned a = 0;
@@ -32,7 +48,7 @@ bool isa_has_amx_bf16(void)
     unsigned c = 0;
     unsigned d = 0;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & (1u << 22)) != 0 &&
-           (d & (1u << 24)) != 0; // AMX-BF16 and AMX-TILE
+           (d & (1u << 24)) != 0 && system_keeps_tiles(); // AMX-BF16 and AMX-TILE
 }
 #else
 static bool has_avx512(void)

@@ -95,9 +95,9 @@ static void tile_of(const struct product_task *task, const struct piece *piece, 
         break;
         TILE(1)
         TILE(2)
+#if defined(KERNEL_AVX512) || defined(KERNEL_AVX2)
         TILE(3)
         TILE(4)
-#if defined(KERNEL_AVX512) || defined(KERNEL_AVX2)
         TILE(5)
         TILE(6)
 #endif

@@ -10,7 +10,7 @@ enum { PRODUCT_ROWS = 12, PRODUCT_VECTORS = 2 }; // 24 sums, 2 of the panel, 1 o
 #elif defined(KERNEL_AVX2)
 enum { PRODUCT_ROWS = 6, PRODUCT_VECTORS = 1 }; // 12 sums, 2, 1: 16 registers of 8 lanes
 #else
-enum { PRODUCT_ROWS = 4, PRODUCT_VECTORS = 1 };
+enum { PRODUCT_ROWS = 2, PRODUCT_VECTORS = 1 }; // 8 sums, 4, 1: 16 registers of 4 lanes
 #endif
 
 void KERNEL_NAME(product)(const struct product_task *task);

@@ -213,105 +213,122 @@ INLINE struct vec vec_scale2(struct vec a, struct vec n)
 }
 
 #else
-#include <math.h>
+
+/* The compiler's own vectors of four, which every processor has in some form. */
+typedef float quad __attribute__((vector_size(16)));
+typedef int32_t quad_bits __attribute__((vector_size(16)));
+
+enum { QUADS = LANES / 4 };
 
 struct vec {
-    float lane[LANES];
+    quad q[QUADS];
 };
 
-#define EACH_LANE(expression)                                                                      \
+#define EACH_QUAD(expression)                                                                      \
     struct vec result;                                                                             \
-    for (int i = 0; i < LANES; i++) {                                                              \
-        result.lane[i] = (expression);                                                             \
+    for (int i = 0; i < QUADS; i++) {                                                              \
+        result.q[i] = (expression);                                                                \
     }                                                                                              \
     return result
 
+INLINE quad quad_load(const float *p)
+{
+    quad result;
+    memcpy(&result, p, sizeof(result));
+    return result;
+}
+
+INLINE quad quad_select(quad_bits mask, quad x, quad y)
+{
+    return (quad)((mask & (quad_bits)x) | (~mask & (quad_bits)y));
+}
+
 INLINE struct vec vec_set1(float x)
 {
-    EACH_LANE(x);
+    EACH_QUAD(((quad){x, x, x, x}));
 }
 
 INLINE struct vec vec_load(const float *p)
 {
-    EACH_LANE(p[i]);
+    EACH_QUAD(quad_load(p + 4 * i));
 }
 
 INLINE struct vec vec_load_part(const float *p, int count)
 {
-    EACH_LANE(i < count ? p[i] : 0.0f);
+    if (count == LANES) {
+        return vec_load(p);
+    }
+    float lanes[LANES] = {0};
+    memcpy(lanes, p, (size_t)count * sizeof(float));
+    return vec_load(lanes);
 }
 
 INLINE struct vec vec_load_bf16(const uint16_t *p)
 {
+    uint32_t bits[LANES];
     struct vec result;
     for (int i = 0; i < LANES; i++) {
-        uint32_t bits = (uint32_t)p[i] << 16;
-        memcpy(&result.lane[i], &bits, sizeof(bits));
+        bits[i] = (uint32_t)p[i] << 16;
     }
+    memcpy(&result, bits, sizeof(result));
     return result;
 }
 
 INLINE void vec_store(float *p, struct vec a)
 {
-    memcpy(p, a.lane, sizeof(a.lane));
+    memcpy(p, &a, sizeof(a));
 }
 
 INLINE void vec_store_part(float *p, struct vec a, int count)
 {
-    memcpy(p, a.lane, (size_t)count * sizeof(float));
+    memcpy(p, &a, (size_t)count * sizeof(float));
 }
 
 INLINE struct vec vec_add(struct vec a, struct vec b)
 {
-    EACH_LANE(a.lane[i] + b.lane[i]);
+    EACH_QUAD(a.q[i] + b.q[i]);
 }
 
 INLINE struct vec vec_sub(struct vec a, struct vec b)
 {
-    EACH_LANE(a.lane[i] - b.lane[i]);
+    EACH_QUAD(a.q[i] - b.q[i]);
 }
 
 INLINE struct vec vec_mul(struct vec a, struct vec b)
 {
-    EACH_LANE(a.lane[i] * b.lane[i]);
+    EACH_QUAD(a.q[i] * b.q[i]);
 }
 
 INLINE struct vec vec_div(struct vec a, struct vec b)
 {
-    EACH_LANE(a.lane[i] / b.lane[i]);
+    EACH_QUAD(a.q[i] / b.q[i]);
 }
 
 INLINE struct vec vec_fma(struct vec a, struct vec b, struct vec c)
 {
-    EACH_LANE(a.lane[i] * b.lane[i] + c.lane[i]);
+    EACH_QUAD(a.q[i] * b.q[i] + c.q[i]);
 }
 
 INLINE struct vec vec_max(struct vec a, struct vec b)
 {
-    EACH_LANE(a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]);
+    EACH_QUAD(quad_select(a.q[i] > b.q[i], a.q[i], b.q[i]));
 }
 
 INLINE struct vec vec_select_less(struct vec a, struct vec b, struct vec x, struct vec y)
 {
-    EACH_LANE(a.lane[i] < b.lane[i] ? x.lane[i] : y.lane[i]);
+    EACH_QUAD(quad_select(a.q[i] < b.q[i], x.q[i], y.q[i]));
 }
 
+/* For |a| below 2^22: adding 1.5 * 2^23 leaves no bits for the fraction. */
 INLINE struct vec vec_round(struct vec a)
 {
-    EACH_LANE(rintf(a.lane[i]));
+    struct vec big = vec_set1(12582912.0f);
+    return vec_sub(vec_add(a, big), big);
 }
 
 INLINE struct vec vec_scale2(struct vec a, struct vec n)
 {
-    struct vec result;
-    for (int i = 0; i < LANES; i++) {
-        float whole = n.lane[i] == n.lane[i] ? n.lane[i] : 0.0f;
-        uint32_t bits = (uint32_t)((int32_t)whole + 127) << 23;
-        float power;
-        memcpy(&power, &bits, sizeof(power));
-        result.lane[i] = a.lane[i] * power;
-    }
-    return result;
+    EACH_QUAD(a.q[i] * (quad)((__builtin_convertvector(n.q[i], quad_bits) + 127) << 23));
 }
 #endif
 

@@ -3,10 +3,11 @@
  * The last layer runs only for the rows whose logits are wanted, once their keys and values and
  * those of all others are in the cache.
  */
+#include "pipeline/model/model_internal.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "pipeline/model/model_internal.h"
 #include "schemas/base/check.h"
 
 /* One step in the making. */

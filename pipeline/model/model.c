@@ -210,6 +210,7 @@ bool model_step_open(struct model *model, int rows_max, int logit_rows_max, stru
         {&b->logprobs, logit_rows_max, 1, sizeof(float)},
     };
     close_buffers(model);
+    model->rows_max = 0; // until all of it is there
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         size_t bytes = (size_t)sizes[i].rows * (size_t)sizes[i].width * sizes[i].element_bytes;
         if (!model_check(backend->ops->buffer_open(backend, bytes, sizes[i].buffer),

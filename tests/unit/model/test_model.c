@@ -1,5 +1,5 @@
-/* A whole model, written by the test itself: the same numbers however its work is cut, and clear errors
- * for what it refuses. */
+/* A whole model, written by the test itself: the same numbers however its work is cut, and clear
+ * errors for what it refuses. */
 #include "pipeline/model/model.h"
 
 #include <math.h>
