@@ -174,6 +174,7 @@ static bool exec_rounds(struct jinja_run *run, struct jinja_loop *loop)
         }
         bool executed = exec_round(run, loop, scope);
         bool is_broken = run->signal == JINJA_SIGNAL_BREAK;
+        loop->has_finished_round |= run->signal == JINJA_SIGNAL_NONE;
         run->signal = JINJA_SIGNAL_NONE;
         run->scope = outer;
         if (!executed || is_broken) {
@@ -195,7 +196,7 @@ bool jinja_exec_loop(struct jinja_run *run, const struct jinja_node *node,
         !exec_rounds(run, loop)) {
         return false;
     }
-    return loop->items->count > 0 || exec_scoped(run, node->as.loop.otherwise, scope);
+    return loop->has_finished_round || exec_scoped(run, node->as.loop.otherwise, scope);
 }
 
 static bool exec_for(struct jinja_run *run, const struct jinja_node *node)

@@ -58,14 +58,22 @@ static bool sort_key(struct jinja_run *run, struct jinja_value item, struct jinj
     return true;
 }
 
+struct key_finder {
+    bool (*get_key)(struct jinja_run *run, struct jinja_value item, struct jinja_value path,
+                    bool is_case_sensitive, struct jinja_value *out);
+    struct jinja_value path;
+    bool is_case_sensitive;
+};
+
 /* Items with their keys. */
 static struct jinja_pair *keyed_items(struct jinja_run *run, const struct jinja_list *list,
-                                      struct jinja_value path, bool is_case_sensitive)
+                                      const struct key_finder *finder)
 {
     struct jinja_pair *pairs = jinja_alloc(run, list->count, sizeof *pairs);
     for (size_t i = 0; pairs != NULL && i < list->count; i++) {
         pairs[i].value = list->items[i];
-        if (!sort_key(run, list->items[i], path, is_case_sensitive, &pairs[i].key)) {
+        if (!finder->get_key(run, list->items[i], finder->path, finder->is_case_sensitive,
+                             &pairs[i].key)) {
             return NULL;
         }
     }
@@ -93,8 +101,8 @@ static bool filter_sort(struct jinja_run *run, struct jinja_value subject,
     if (!jinja_iterate(run, subject, &list)) {
         return false;
     }
-    struct jinja_pair *pairs =
-        keyed_items(run, list, arguments->bound[2], jinja_truth(arguments->bound[1]));
+    struct key_finder finder = {sort_key, arguments->bound[2], jinja_truth(arguments->bound[1])};
+    struct jinja_pair *pairs = keyed_items(run, list, &finder);
     return pairs != NULL &&
            sorted_list(run, pairs, list->count, jinja_truth(arguments->bound[0]), out);
 }
@@ -113,8 +121,9 @@ static bool filter_dictsort(struct jinja_run *run, struct jinja_value subject,
         return false;
     }
     const struct jinja_list *list = items.as.list;
-    struct jinja_pair *pairs =
-        keyed_items(run, list, jinja_integer(by_value ? 1 : 0), jinja_truth(arguments->bound[0]));
+    struct key_finder finder = {comparison_key, jinja_integer(by_value ? 1 : 0),
+                                jinja_truth(arguments->bound[0])};
+    struct jinja_pair *pairs = keyed_items(run, list, &finder);
     return pairs != NULL &&
            sorted_list(run, pairs, list->count, jinja_truth(arguments->bound[2]), out);
 }
@@ -127,8 +136,9 @@ static bool filter_unique(struct jinja_run *run, struct jinja_value subject,
     if (unique == NULL || !jinja_iterate(run, subject, &list)) {
         return false;
     }
-    const struct jinja_pair *pairs =
-        keyed_items(run, list, arguments->bound[1], jinja_truth(arguments->bound[0]));
+    struct key_finder finder = {comparison_key, arguments->bound[1],
+                                jinja_truth(arguments->bound[0])};
+    const struct jinja_pair *pairs = keyed_items(run, list, &finder);
     for (size_t i = 0; pairs != NULL && i < list->count; i++) {
         bool is_known = false;
         for (size_t j = 0; j < i && !is_known; j++) {
@@ -153,8 +163,9 @@ static bool pick_extreme(struct jinja_run *run, struct jinja_value subject,
     if (!jinja_iterate(run, subject, &list)) {
         return false;
     }
-    const struct jinja_pair *pairs =
-        keyed_items(run, list, arguments->bound[1], jinja_truth(arguments->bound[0]));
+    struct key_finder finder = {comparison_key, arguments->bound[1],
+                                jinja_truth(arguments->bound[0])};
+    const struct jinja_pair *pairs = keyed_items(run, list, &finder);
     if (pairs == NULL) {
         return false;
     }
@@ -194,7 +205,8 @@ static bool filter_groupby(struct jinja_run *run, struct jinja_value subject,
     if (groups == NULL || !jinja_iterate(run, subject, &list)) {
         return false;
     }
-    struct jinja_pair *pairs = keyed_items(run, list, path, jinja_truth(arguments->bound[2]));
+    struct key_finder finder = {comparison_key, path, jinja_truth(arguments->bound[2])};
+    struct jinja_pair *pairs = keyed_items(run, list, &finder);
     if (pairs == NULL || !jinja_sort(run, pairs, list->count, false)) {
         return false;
     }

@@ -46,6 +46,7 @@ struct jinja_loop {
     struct jinja_list *items;
     size_t asked; // of source
     size_t index0;
+    bool has_finished_round; // without break or continue; else runs unless there was one
     int64_t depth0;
     struct jinja_scope *scope;   // around the for, for recursive loops
     struct jinja_value *changed; // what loop.changed saw last, or NULL

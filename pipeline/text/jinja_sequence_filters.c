@@ -303,19 +303,23 @@ static bool map_by_filter(struct jinja_run *run, const struct jinja_list *list,
     return true;
 }
 
-/* What map, select and their like walk: nothing where the value is false, be it none or 0. */
-static bool iterate_true(struct jinja_run *run, struct jinja_value subject,
-                         const struct jinja_list **out)
+/* map, select and their like ask a value that is false, be it none or 0, for nothing. */
+static bool empty_generator(struct jinja_run *run, struct jinja_value *out)
 {
-    return jinja_iterate(run, jinja_truth(subject) ? subject : jinja_string(bytes_of("")), out);
+    struct jinja_list *list = jinja_new_list(run, 0);
+    *out = jinja_sequence(JINJA_GENERATOR, list);
+    return list != NULL;
 }
 
 static bool filter_map(struct jinja_run *run, struct jinja_value subject,
                        const struct jinja_arguments *arguments, struct jinja_value *out)
 {
+    if (!jinja_truth(subject)) {
+        return empty_generator(run, out);
+    }
     const struct jinja_list *list;
     struct jinja_list *mapped = jinja_new_list(run, 0);
-    if (mapped == NULL || !iterate_true(run, subject, &list) || !jinja_enter(run)) {
+    if (mapped == NULL || !jinja_iterate(run, subject, &list) || !jinja_enter(run)) {
         return false;
     }
     bool is_mapped = true;
@@ -386,7 +390,7 @@ static bool pick(struct jinja_run *run, struct jinja_value subject,
 {
     const struct jinja_list *list;
     struct jinja_list *picked = jinja_new_list(run, 0);
-    if (picked == NULL || !iterate_true(run, subject, &list)) {
+    if (picked == NULL || !jinja_iterate(run, subject, &list)) {
         return false;
     }
     for (size_t i = 0; i < list->count; i++) {
@@ -400,37 +404,22 @@ static bool pick(struct jinja_run *run, struct jinja_value subject,
     return true;
 }
 
-static bool filter_select(struct jinja_run *run, struct jinja_value subject,
-                          const struct jinja_arguments *arguments, struct jinja_value *out)
-{
-    struct condition condition;
-    return read_condition(run, arguments, false, &condition) &&
-           pick(run, subject, &condition, true, out);
-}
+#define PICK_FILTER(name, by_attribute, wanted)                                                    \
+    static bool name(struct jinja_run *run, struct jinja_value subject,                            \
+                     const struct jinja_arguments *arguments, struct jinja_value *out)             \
+    {                                                                                              \
+        struct condition condition;                                                                \
+        if (!jinja_truth(subject)) {                                                               \
+            return empty_generator(run, out);                                                      \
+        }                                                                                          \
+        return read_condition(run, arguments, by_attribute, &condition) &&                         \
+               pick(run, subject, &condition, wanted, out);                                        \
+    }
 
-static bool filter_reject(struct jinja_run *run, struct jinja_value subject,
-                          const struct jinja_arguments *arguments, struct jinja_value *out)
-{
-    struct condition condition;
-    return read_condition(run, arguments, false, &condition) &&
-           pick(run, subject, &condition, false, out);
-}
-
-static bool filter_selectattr(struct jinja_run *run, struct jinja_value subject,
-                              const struct jinja_arguments *arguments, struct jinja_value *out)
-{
-    struct condition condition;
-    return read_condition(run, arguments, true, &condition) &&
-           pick(run, subject, &condition, true, out);
-}
-
-static bool filter_rejectattr(struct jinja_run *run, struct jinja_value subject,
-                              const struct jinja_arguments *arguments, struct jinja_value *out)
-{
-    struct condition condition;
-    return read_condition(run, arguments, true, &condition) &&
-           pick(run, subject, &condition, false, out);
-}
+PICK_FILTER(filter_select, false, true)
+PICK_FILTER(filter_reject, false, false)
+PICK_FILTER(filter_selectattr, true, true)
+PICK_FILTER(filter_rejectattr, true, false)
 
 static const struct jinja_native filters[] = {
     {.name = "batch", .run = filter_batch, .parameters = {"linecount", "fill_with"}, .required = 1},

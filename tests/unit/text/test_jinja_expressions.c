@@ -328,6 +328,9 @@ static void functions_and_private_names_keep_to_the_sandbox(void **state)
         {"d._x", ""},
         {"d.__class__", ""},
         {"s[\"__class__\"]", ""},
+        {"u|map(\"nosuch\")|list", "[]"},
+        {"z|select(\"nosuch\")|list", "[]"},
+        {"ms|groupby(\"n,role\")|length", "error: 'dict object' has no attribute 'n,role'"},
     };
     expect_values(cases, sizeof cases / sizeof *cases, VARIABLES);
 }

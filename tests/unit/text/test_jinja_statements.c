@@ -64,6 +64,10 @@ static void loops_skip_and_stop(void **state)
          "312222"},
         {"{% for x in l if x > 9 %}{{x}}{% else %}no{% endfor %}", "no"},
         {"{% for x in l %}{% if x == 1 %}{% continue %}{% endif %}{{x}}{% endfor %}", "32"},
+        {"{% for x in l %}{% break %}{% else %}none{% endfor %}", "none"},
+        {"{% for x in l %}{% continue %}{% else %}none{% endfor %}", "none"},
+        {"{% for x in l %}{% if x == 1 %}{% continue %}{% endif %}{{x}}{% else %}none{% endfor %}",
+         "32"},
         {"{% for x in l %}{% if x == 1 %}{% break %}{% endif %}{{x}}{% endfor %}", "3"},
         {"{% for x in l %}{% for y in l %}{% if y == 1 %}{% break %}{% endif %}{{x}}{{y}} {% "
          "endfor %}{{loop.index}}{% endfor %}",
