@@ -16,6 +16,7 @@ static const struct command commands[] = {
     {"produce", "puts requests on a Kafka topic", command_produce},
     {"collect", "reads the results of a run", command_collect},
     {"broker", "runs a Kafka broker in memory, for trials", command_broker},
+    {"work", "answers the requests of a Kafka topic", command_work},
     {"batch", "answers a file of OpenAI Batch lines, without Kafka", command_batch},
     {"model", "looks into a model folder: check, tokenize, render, logits, generate",
      command_model},
