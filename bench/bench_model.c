@@ -2,8 +2,9 @@
  *
  *     bench_model DIR [PROMPT_TOKENS [ROWS]]
  *
- * Prompts fill steps of ROWS rows (default 2048); decoding runs 1, 16 and 64 sequences at once, behind
- * prompts of PROMPT_TOKENS (default 150). Each figure is the best of three, on one thread and on two.
+ * Prompts fill steps of ROWS rows (default 2048); decoding runs 1, 16 and 64 sequences at once,
+ * behind prompts of PROMPT_TOKENS (default 150). Each figure is the best of three, on one thread
+ * and on two.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,8 @@ static void must(bool is_ok, const struct error *error)
     }
 }
 
-/* One step: `count` sequences from position `first` on, `length` rows each; samples one token each. */
+/* One step: `count` sequences from position `first` on, `length` rows each; samples one token each.
+ */
 static void run_step(struct bench *bench, int count, int first, int length)
 {
     struct error error = {0};

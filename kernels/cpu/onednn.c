@@ -236,15 +236,9 @@ static bool open_products(const struct onednn *onednn, struct shape *shape)
     return is_ok;
 }
 
-/* Finds the shape, or makes it; NULL if oneDNN cannot. */
-static const struct shape *shape_of(struct onednn *onednn, const struct shape *wanted)
+/* NULL if oneDNN cannot, or out of memory. */
+static struct shape *shape_open(const struct onednn *onednn, const struct shape *wanted)
 {
-    for (struct shape *shape = onednn->shapes; shape != NULL; shape = shape->next) {
-        if (shape->columns == wanted->columns && shape->outputs == wanted->outputs &&
-            shape->output_stride == wanted->output_stride && shape->is_bf16 == wanted->is_bf16) {
-            return shape;
-        }
-    }
     struct shape *shape = calloc(1, sizeof(*shape));
     if (shape == NULL) {
         return NULL;
@@ -257,8 +251,23 @@ static const struct shape *shape_of(struct onednn *onednn, const struct shape *w
         shape_close(shape);
         return NULL;
     }
-    shape->next = onednn->shapes;
-    onednn->shapes = shape;
+    return shape;
+}
+
+/* Finds the shape among those that are open, or opens it. */
+static const struct shape *shape_of(struct onednn *onednn, const struct shape *wanted)
+{
+    for (struct shape *shape = onednn->shapes; shape != NULL; shape = shape->next) {
+        if (shape->columns == wanted->columns && shape->outputs == wanted->outputs &&
+            shape->output_stride == wanted->output_stride && shape->is_bf16 == wanted->is_bf16) {
+            return shape;
+        }
+    }
+    struct shape *shape = shape_open(onednn, wanted);
+    if (shape != NULL) {
+        shape->next = onednn->shapes;
+        onednn->shapes = shape;
+    }
     return shape;
 }
 

@@ -157,10 +157,11 @@ static bool read_rope(const json_t *root, struct rope_config *config, struct err
     const struct number_field theta = {file, "rope_theta", 1, 1e12};
     const struct number_field rotary = {file, "partial_rotary_factor", 1, 1};
     const struct number_field factor = {file, "factor", 1, 1e6};
+    double rotated = 1; // the whole head, or it is refused
     config->theta = 10000.0;
     config->factor = 1.0;
     if (!model_json_number(root, &theta, false, &config->theta, error) ||
-        !model_json_number(root, &rotary, false, &config->factor, error)) {
+        !model_json_number(root, &rotary, false, &rotated, error)) {
         return false;
     }
     if (!json_is_object(rope)) {
@@ -169,7 +170,7 @@ static bool read_rope(const json_t *root, struct rope_config *config, struct err
                          file);
     }
     if (!model_json_number(rope, &theta, false, &config->theta, error) ||
-        !model_json_number(rope, &rotary, false, &config->factor, error)) {
+        !model_json_number(rope, &rotary, false, &rotated, error)) {
         return false;
     }
     const char *type = json_string_value(json_object_get(rope, "rope_type"));

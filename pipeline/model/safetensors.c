@@ -88,7 +88,11 @@ static bool map_file(const char *folder, struct shard *shard, struct error *erro
         shard->map = is_ok ? shard->map : NULL;
     }
     (void)close(descriptor);
-    return is_ok || fail(error, shard, NULL, "cannot be mapped, or is shorter than 8 bytes");
+    if (!is_ok) {
+        (void)fail(error, shard, NULL, "cannot be mapped, or is shorter than 8 bytes");
+        return false;
+    }
+    return true;
 }
 
 static bool read_shape(const json_t *shape, struct tensor *tensor, size_t *count_out)

@@ -1,5 +1,5 @@
-/* backend_fixture: runs a test on every path that this machine has: instruction sets, threads, with and
- * without oneDNN. Failures name the path. */
+/* backend_fixture: runs a test on every path that this machine has: instruction sets, threads, with
+ * and without oneDNN. Failures name the path. */
 #ifndef TESTS_SUPPORT_BACKEND_FIXTURE_H
 #define TESTS_SUPPORT_BACKEND_FIXTURE_H
 
