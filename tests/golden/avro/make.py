@@ -3,9 +3,9 @@
     python3 -m venv venv && venv/bin/pip install fastavro==1.13.1 zstandard
     venv/bin/python tests/golden/avro/make.py
 
-The records are those of tests/unit/records/samples.c. `<name>.single` is Avro single-object encoding,
-`<name>.confluent` has schema id 70000, `foreign.confluent` was written with foreign.avsc, a schema that
-differs from ours in every way that Avro's resolution allows.
+The records are those of tests/unit/records/samples.c. `<name>.single` is Avro single-object
+encoding, `<name>.confluent` has schema id 70000, `foreign.confluent` was written with foreign.avsc,
+a schema that differs from ours in every way that Avro's resolution allows.
 """
 
 import io
@@ -59,7 +59,10 @@ CHANGED = ["temperature"]
 DROPPED = ["stream", "stream_options"]
 RECORDS = {
     "request": ("inference_request", REQUEST),
-    "request_bare": ("inference_request", {"custom_id": "x", "url": "/v1/completions", "body": b"{}"}),
+    "request_bare": (
+        "inference_request",
+        {"custom_id": "x", "url": "/v1/completions", "body": b"{}"},
+    ),
     "response": (
         "inference_response",
         {
@@ -136,8 +139,11 @@ RECORDS = {
 }
 # The same request as REQUEST, in the words of FOREIGN.
 FOREIGN_REQUEST = {
-    "trace": {"id": b"0123456789abcdef", "parent": {"id": b"fedcba9876543210", "parent": None, "tags": {}},
-              "tags": {"a": [1, -1], "b": []}},
+    "trace": {
+        "id": b"0123456789abcdef",
+        "parent": {"id": b"fedcba9876543210", "parent": None, "tags": {}},
+        "tags": {"a": [1, -1], "b": []},
+    },
     "body": REQUEST["body"].decode(),
     "custom_id": b"doc-000001",
     "url": "/v1/chat/completions",
@@ -165,13 +171,15 @@ def fingerprint(schema):
         value ^= byte
         for _ in range(8):
             value = (value >> 1) ^ (empty if value & 1 else 0)
-    assert value.to_bytes(8, "little").hex() == fastavro.schema.fingerprint(canonical(schema), "CRC-64-AVRO")
-    return value.to_bytes(8, "little")
+    little = value.to_bytes(8, "little")
+    assert little.hex() == fastavro.schema.fingerprint(canonical(schema), "CRC-64-AVRO")
+    return little
 
 
 def encode(schema, record):
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), record, strict_allow_default=True)
+    parsed = fastavro.parse_schema(schema)
+    fastavro.schemaless_writer(out, parsed, record, strict_allow_default=True)
     return out.getvalue()
 
 
@@ -188,15 +196,16 @@ def main():
 
     schema = json.loads((SCHEMAS / "inference_request.avsc").read_text())
     zstd = dict(REQUEST, body=zstandard.compress(REQUEST["body"]), body_encoding="zstd")
-    (HERE / "request_zstd.single").write_bytes(b"\xc3\x01" + fingerprint(schema) + encode(schema, zstd))
+    data = encode(schema, zstd)
+    (HERE / "request_zstd.single").write_bytes(b"\xc3\x01" + fingerprint(schema) + data)
 
     foreign = json.loads((HERE / "foreign.avsc").read_text())
     (HERE / "foreign.canonical").write_text(canonical(foreign))
     data = encode(foreign, FOREIGN_REQUEST)
     (HERE / "foreign.confluent").write_bytes(b"\x00" + struct.pack(">I", SCHEMA_ID) + data)
     # What Avro's own resolution makes of it; test_avro_golden.c expects the same.
-    read = fastavro.schemaless_reader(io.BytesIO(data), fastavro.parse_schema(foreign), fastavro.parse_schema(schema))
-    print(read)
+    writer, reader = fastavro.parse_schema(foreign), fastavro.parse_schema(schema)
+    print(fastavro.schemaless_reader(io.BytesIO(data), writer, reader))
 
 
 main()

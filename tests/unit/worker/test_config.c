@@ -304,12 +304,9 @@ static void test_writes_the_values_in_effect_as_json(void **state)
     static const struct {
         const char *name, *value;
     } rows[] = {
-        {"output.format", "\"confluent\""},
-        {"log.level", "\"warn\""},
-        {"worker.id", "\"a\\\"b\""},
-        {"http.port", "9464"},
-        {"intake.bytes.max", "268435456"},
-        {"engine.enable_prefix_caching", "true"},
+        {"output.format", "\"confluent\""}, {"log.level", "\"warn\""},
+        {"worker.id", "\"a\\\"b\""},        {"http.port", "9464"},
+        {"intake.bytes.max", "268435456"},  {"engine.enable_prefix_caching", "true"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char part[128];

@@ -1,3 +1,4 @@
+/* id_set: what it knows, its limit and its digest. */
 #include "tests/support/cmocka.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* job_source over batch files and folders written by the test. */
 #include "tests/support/cmocka.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* results_file: a whole file in order, or none at all. */
 #include "tests/support/cmocka.h"
 
 #include <stdio.h>
