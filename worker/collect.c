@@ -278,7 +278,7 @@ static bool read_outcomes(struct collect *collect, struct error *error)
     return ok;
 }
 
-static bool assign(struct collect *collect, struct error *error)
+static bool open_partitions(struct collect *collect, struct error *error)
 {
     const struct config_topics *topics = &collect->options->config->topics;
     if (!kafka_client_partitions(collect->client, topics->responses, METADATA_TIMEOUT_MS,
@@ -287,6 +287,15 @@ static bool assign(struct collect *collect, struct error *error)
                                  &collect->dead_letters_count, error)) {
         return false;
     }
+    int32_t count = collect->responses_count + collect->dead_letters_count;
+    collect->is_at_end = calloc((size_t)count, sizeof collect->is_at_end[0]);
+    return collect->is_at_end != NULL ||
+           error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for %d partitions", (int)count);
+}
+
+static bool assign(struct collect *collect, struct error *error)
+{
+    const struct config_topics *topics = &collect->options->config->topics;
     int32_t count = collect->responses_count + collect->dead_letters_count;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
     for (int32_t i = 0; i < count; i++) {
@@ -298,8 +307,7 @@ static bool assign(struct collect *collect, struct error *error)
     }
     rd_kafka_resp_err_t code = rd_kafka_assign(collect->client, list);
     rd_kafka_topic_partition_list_destroy(list);
-    collect->is_at_end = calloc((size_t)count, sizeof collect->is_at_end[0]);
-    return (code == RD_KAFKA_RESP_ERR_NO_ERROR && collect->is_at_end != NULL) ||
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ||
            error_set(error, ERROR_FATAL, NULL, NULL, "cannot read the result topics: %s",
                      rd_kafka_err2str(code));
 }
@@ -319,7 +327,22 @@ static bool open_parts(struct collect *collect, struct error *error)
     return collect->codec != NULL &&
            (options->output == NULL || results_file_open(options->output, &collect->file, error)) &&
            kafka_client_conf(options->config, KAFKA_READER, &conf, error) &&
-           kafka_client_open(KAFKA_READER, conf, &collect->client, error) && assign(collect, error);
+           kafka_client_open(KAFKA_READER, conf, &collect->client, error) &&
+           open_partitions(collect, error) && assign(collect, error);
+}
+
+static void close_parts(struct collect *collect)
+{
+    if (collect->client != NULL) {
+        (void)rd_kafka_assign(collect->client, NULL);
+    }
+    (void)kafka_client_destroy(collect->client, CLOSE_TIMEOUT_MS);
+    free(collect->is_at_end);
+    results_file_close(collect->file);
+    record_codec_close(collect->codec);
+    id_set_close(collect->sources);
+    id_set_close(collect->ids);
+    buffer_close(&collect->line);
 }
 
 static void sum_up(struct collect *collect)
@@ -343,15 +366,6 @@ bool collect_run(const struct collect_options *options, struct collect_result *r
     bool ok = open_parts(&collect, error) && read_outcomes(&collect, error);
     sum_up(&collect);
     ok = ok && (collect.file == NULL || results_file_finish(collect.file, error));
-    if (collect.client != NULL) {
-        (void)rd_kafka_assign(collect.client, NULL);
-    }
-    (void)kafka_client_destroy(collect.client, CLOSE_TIMEOUT_MS);
-    free(collect.is_at_end);
-    results_file_close(collect.file);
-    record_codec_close(collect.codec);
-    id_set_close(collect.sources);
-    id_set_close(collect.ids);
-    buffer_close(&collect.line);
+    close_parts(&collect);
     return ok;
 }

@@ -288,6 +288,19 @@ static bool send_all(struct produce *produce, struct error *error)
     return ok;
 }
 
+/* Too large for a stack. */
+static struct produce *produce_open(const struct produce_options *options,
+                                    struct produce_result *result)
+{
+    struct produce *produce = calloc(1, sizeof *produce);
+    if (produce != NULL) {
+        produce->options = options;
+        produce->result = result;
+        produce->topic = options->config->topics.requests;
+    }
+    return produce;
+}
+
 static bool open_parts(struct produce *produce, struct error *error)
 {
     const struct produce_options *options = produce->options;
@@ -305,23 +318,25 @@ static bool open_parts(struct produce *produce, struct error *error)
            open_client(produce, error) && register_schema(produce, error);
 }
 
-bool produce_run(const struct produce_options *options, struct produce_result *result_out,
-                 struct error *error)
+static void produce_close(struct produce *produce)
 {
-    memset(result_out, 0, sizeof *result_out);
-    struct produce *produce = calloc(1, sizeof *produce);
-    if (produce == NULL) {
-        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory");
-    }
-    produce->options = options;
-    produce->result = result_out;
-    produce->topic = options->config->topics.requests;
-    bool ok = open_parts(produce, error) && check(produce, error) && send_all(produce, error);
     (void)kafka_client_destroy(produce->client, CLOSE_TIMEOUT_MS);
     prompt_fit_close(produce->fit);
     record_codec_close(produce->codec);
     id_set_close(produce->ids);
     buffer_close(&produce->value);
     free(produce);
+}
+
+bool produce_run(const struct produce_options *options, struct produce_result *result_out,
+                 struct error *error)
+{
+    memset(result_out, 0, sizeof *result_out);
+    struct produce *produce = produce_open(options, result_out);
+    if (produce == NULL) {
+        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory");
+    }
+    bool ok = open_parts(produce, error) && check(produce, error) && send_all(produce, error);
+    produce_close(produce);
     return ok;
 }

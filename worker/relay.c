@@ -131,12 +131,9 @@ static struct sockaddr_in local_address(int port)
     return address;
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+/* Freed when both of its sockets are closed. */
+static struct pair *open_pair(struct relay *relay)
 {
-    struct relay *relay = listener->data;
-    if (status != 0 || relay->is_closing) {
-        return;
-    }
     struct pair *pair = calloc(1, sizeof *pair);
     CHECK(pair != NULL);
     pair->relay = relay;
@@ -149,6 +146,16 @@ static void on_connection(uv_stream_t *listener, int status)
     init_side(pair, &pair->client, &pair->target);
     init_side(pair, &pair->target, &pair->client);
     pair->connect.data = pair;
+    return pair;
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct relay *relay = listener->data;
+    if (status != 0 || relay->is_closing) {
+        return;
+    }
+    struct pair *pair = open_pair(relay);
     struct sockaddr_in target = local_address(relay->target_port);
     if (uv_accept(listener, (uv_stream_t *)&pair->client.socket) != 0 ||
         relay->pairs_count > CONNECTIONS_MAX ||
