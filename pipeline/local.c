@@ -1,11 +1,12 @@
 /* local: opens models and engine, and moves calls between loop and engine. */
-#include "pipeline/local_internal.h"
+#include "pipeline/local.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "pipeline/local_internal.h"
 #include "schemas/base/check.h"
 
 enum {
