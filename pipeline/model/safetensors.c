@@ -193,14 +193,16 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
 }
 
-static bool check_layout(const struct shard *shard, struct tensor *tensors, size_t count,
-                         size_t data_bytes, struct error *error)
+/* Of the tensors from number `first` on, which are this file's. */
+static bool check_layout(const struct safetensors *safetensors, const struct shard *shard,
+                         size_t first, size_t data_bytes, struct error *error)
 {
-    if (count > 0) {
-        qsort(tensors, count, sizeof(*tensors), by_begin);
+    struct tensor *tensors = safetensors->tensors;
+    if (safetensors->tensors_count > first) {
+        qsort(&tensors[first], safetensors->tensors_count - first, sizeof(*tensors), by_begin);
     }
     size_t end = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = first; i < safetensors->tensors_count; i++) {
         if (tensors[i].begin != end) {
             return fail(error, shard, tensors[i].name,
                         tensors[i].begin < end ? "overlaps another tensor"
@@ -258,8 +260,7 @@ static bool read_shard(struct safetensors *safetensors, const struct shard *shar
     size_t first = safetensors->tensors_count;
     size_t data_at = 8 + (size_t)header_bytes;
     bool is_ok = read_entries(safetensors, shard, header, data_at, error) &&
-                 check_layout(shard, safetensors->tensors + first,
-                              safetensors->tensors_count - first, shard->bytes - data_at, error);
+                 check_layout(safetensors, shard, first, shard->bytes - data_at, error);
     json_decref(header);
     return is_ok;
 }

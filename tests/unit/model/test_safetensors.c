@@ -85,6 +85,20 @@ static void test_reads_names_shapes_and_data(void **state)
     safetensors_close(NULL);
 }
 
+static void test_a_file_may_hold_no_tensors(void **state)
+{
+    (void)state;
+    struct safetensors *safetensors = NULL;
+    struct error error = {0};
+    size_t count = 0;
+    put_file("model.safetensors", "{\"__metadata__\":{\"format\":\"pt\"}}", 0);
+    assert_true(safetensors_open(folder, &safetensors, &error));
+    assert_int_equal(safetensors_count(safetensors), 0);
+    assert_null(safetensors_claim(safetensors, "a"));
+    assert_null(safetensors_unclaimed(safetensors, &count));
+    safetensors_close(safetensors);
+}
+
 static void test_damaged_headers_are_refused(void **state)
 {
     (void)state;
@@ -246,6 +260,7 @@ int main(void)
 #define SAFETENSORS_TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
         SAFETENSORS_TEST(test_reads_names_shapes_and_data),
+        SAFETENSORS_TEST(test_a_file_may_hold_no_tensors),
         SAFETENSORS_TEST(test_damaged_headers_are_refused),
         SAFETENSORS_TEST(test_header_sizes_beyond_the_file_are_refused),
         SAFETENSORS_TEST(test_a_file_cut_anywhere_is_refused),
