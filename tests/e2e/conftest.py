@@ -27,8 +27,16 @@ def running(server):
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory):
+def session_kafka(tmp_path_factory):
     yield from running(Kafka(KAFKA_VERSION, tmp_path_factory.mktemp("kafka")))
+
+
+@pytest.fixture
+def kafka(session_kafka):
+    """The session's broker, up again where the test before left it killed."""
+    if session_kafka.process.poll() is not None:
+        session_kafka.start()
+    return session_kafka
 
 
 @pytest.fixture(scope="session")
