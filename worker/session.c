@@ -206,6 +206,8 @@ void session_close(struct session *session)
     }
     if (session->generator != NULL) {
         session->generator->ops->close(session->generator);
+        session->generator = NULL;
+        session->local = NULL; // other handles of the loop may still ask for its numbers below
     }
     pool_close(session->pool);
     if (session->handles_open > 0) {

@@ -372,8 +372,10 @@ static bool open_kafka(struct worker *worker, struct error *error)
 static bool start(struct worker *worker, struct error *error)
 {
     struct session_end end = {on_outcome, on_room, on_fatal, worker};
-    if (!open_codec(worker, error) || !open_kafka(worker, error) ||
-        !session_open(worker->loop, worker->config, &end, &worker->session, error)) {
+    // The models first: a broken folder is told at once, whether or not a broker is there.
+    if (!open_codec(worker, error) ||
+        !session_open(worker->loop, worker->config, &end, &worker->session, error) ||
+        !open_kafka(worker, error)) {
         return false;
     }
     worker->setting.config = worker->config;
@@ -436,6 +438,7 @@ bool worker_close(struct worker *worker)
         return true;
     }
     worker->state = WORKER_STOPPED;
+    (void)uv_timer_stop(&worker->tick); // its parts go away below, while the loop still runs
     abandon_published(worker);
     // Leaving the group commits what is finished.
     bool is_closed = consumer_close(worker->consumer, CLOSE_TIMEOUT_MS);
