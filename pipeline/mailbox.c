@@ -8,11 +8,11 @@
 #include "schemas/base/check.h"
 
 struct mailbox {
-    pthread_mutex_t mutex; // holds all below
+    pthread_mutex_t mutex; // holds all below, and is held while on_wake runs
     size_t capacity;
     size_t first;
     size_t count;
-    void (*on_wake)(void *context); // called without the mutex
+    void (*on_wake)(void *context);
     void *context;
     void *items[]; // [capacity] ring
 };
@@ -49,10 +49,10 @@ bool mailbox_post(struct mailbox *mailbox, void *item)
         mailbox->items[(mailbox->first + mailbox->count) % mailbox->capacity] = item;
         mailbox->count++;
     }
-    CHECK(pthread_mutex_unlock(&mailbox->mutex) == 0);
     if (has_room && was_empty && mailbox->on_wake != NULL) {
         mailbox->on_wake(mailbox->context);
     }
+    CHECK(pthread_mutex_unlock(&mailbox->mutex) == 0);
     return has_room;
 }
 

@@ -1,8 +1,9 @@
 /* mailbox: a bounded queue of pointers from any thread to one owner.
  *
- * Posting to an empty mailbox calls `on_wake` once (outside the lock), so that an owner that sleeps
- * in an event loop can be woken; an owner that takes all there is on each wake misses nothing. The
- * capacity is set from what the credits at intake admit, so that a post inside cannot fail.
+ * Posting to an empty mailbox calls `on_wake` once, so that an owner that sleeps in an event loop
+ * can be woken; an owner that takes all there is on each wake misses nothing. The call is inside
+ * the lock: whoever has taken an item knows that its poster is done with the mailbox, and may close
+ * it. The capacity is set from what the credits at intake admit, so that a post inside cannot fail.
  */
 #ifndef PIPELINE_MAILBOX_H
 #define PIPELINE_MAILBOX_H
@@ -12,7 +13,8 @@
 
 struct mailbox;
 
-/* NULL when out of memory. `on_wake` (may be NULL) runs on the posting thread and must be quick. */
+/* NULL when out of memory. `on_wake` (may be NULL) runs on the posting thread; it must be quick and
+ * not use the mailbox. */
 struct mailbox *mailbox_open(size_t capacity, void (*on_wake)(void *context), void *context);
 void mailbox_close(struct mailbox *mailbox); // accepts NULL; what is inside stays its owner's
 

@@ -2,8 +2,10 @@
 #include "pipeline/mailbox.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
+#include "schemas/base/check.h"
 #include "tests/support/cmocka.h"
 
 enum { POSTERS = 4, POSTS = 20000 };
@@ -79,12 +81,59 @@ static void test_nothing_is_lost_between_threads(void **state)
     mailbox_close(mailbox);
 }
 
+static _Atomic bool has_begun_waking;
+static _Atomic bool may_end_waking;
+static _Atomic bool has_woken;
+
+static void wake_slowly(void *context)
+{
+    (void)context;
+    has_begun_waking = true;
+    while (!may_end_waking) {
+        sched_yield();
+    }
+    has_woken = true;
+}
+
+static void *post_one(void *context)
+{
+    CHECK(mailbox_post(context, context));
+    return NULL;
+}
+
+static void *allow_end(void *context)
+{
+    (void)context;
+    may_end_waking = true;
+    return NULL;
+}
+
+static void test_who_has_taken_an_item_may_close(void **state)
+{
+    (void)state;
+    struct mailbox *mailbox = mailbox_open(4, wake_slowly, NULL);
+    pthread_t poster;
+    pthread_t other;
+    void *taken[1];
+    assert_int_equal(pthread_create(&poster, NULL, post_one, mailbox), 0);
+    while (!has_begun_waking) {
+        sched_yield();
+    }
+    assert_int_equal(pthread_create(&other, NULL, allow_end, NULL), 0);
+    assert_int_equal(mailbox_take(mailbox, taken, 1), 1);
+    assert_true(has_woken); // so the poster will not touch the mailbox again
+    mailbox_close(mailbox);
+    pthread_join(other, NULL);
+    pthread_join(poster, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_takes_in_order_and_refuses_when_full),
         cmocka_unit_test(test_wakes_only_when_it_was_empty),
         cmocka_unit_test(test_nothing_is_lost_between_threads),
+        cmocka_unit_test(test_who_has_taken_an_item_may_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
