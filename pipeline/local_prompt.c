@@ -17,7 +17,7 @@ static bool set_too_large(struct error *error)
 static bool set_too_long(const struct call *call, int prompt_count, int tokens_max,
                          struct error *error)
 {
-    const char *param = call->request.endpoint == ENDPOINT_CHAT ? "messages" : "prompt";
+    const char *param = openai_endpoint_traits(call->request.endpoint)->input;
     return error_set(error, ERROR_INVALID, "context_length_exceeded", param,
                      "the prompt has %d tokens and max_tokens is %d, together more than the "
                      "context of %d tokens; shorten the prompt or lower max_tokens",
@@ -43,7 +43,7 @@ static bool encode(const struct local_call *state, struct bytes text, bool add_s
         return true;
     }
     *error = cause;
-    const char *param = state->call->request.endpoint == ENDPOINT_CHAT ? "messages" : "prompt";
+    const char *param = openai_endpoint_traits(state->call->request.endpoint)->input;
     error->param = cause.param == NULL ? param : cause.param;
     return false;
 }
@@ -95,7 +95,7 @@ static bool make_prompt(const struct local_call *state, int prompt, const int32_
     struct token_list ids;
     token_list_init(&ids, (size_t)tokens_max);
     bool is_made;
-    if (request->endpoint == ENDPOINT_CHAT) {
+    if (request->messages != NULL) {
         is_made = encode_chat(state, &ids, error);
     } else if (request->prompts[prompt].text.data == NULL) {
         is_made = copy_ids(state, &request->prompts[prompt], &ids, error);
@@ -194,8 +194,7 @@ static bool init_choice(struct local_call *state, int index, const int32_t *prom
 bool local_prepare_call(struct local *local, struct call *call, struct error *error)
 {
     const struct openai_request *request = &call->request;
-    int prompts_count = request->endpoint == ENDPOINT_CHAT ? 1 : request->prompts_count;
-    int choices_count = prompts_count * request->n;
+    int choices_count = request->prompts_count * request->n;
     CHECK(choices_count >= 1 && choices_count <= OPENAI_CHOICES_MAX);
     struct local_call *state = arena_alloc(
         call->job->arena, sizeof *state + (size_t)choices_count * sizeof state->choices[0]);
@@ -211,7 +210,7 @@ bool local_prepare_call(struct local *local, struct call *call, struct error *er
     if (!copy_stop_tokens(state)) {
         return set_too_large(error);
     }
-    for (int prompt = 0; prompt < prompts_count; prompt++) {
+    for (int prompt = 0; prompt < request->prompts_count; prompt++) {
         const int32_t *ids = NULL;
         int count = 0;
         if (!make_prompt(state, prompt, &ids, &count, error)) {

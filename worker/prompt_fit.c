@@ -115,7 +115,7 @@ static bool check_chat(struct prompt_fit *fit, const struct openai_request *requ
 static bool check_request(struct prompt_fit *fit, const struct openai_request *request,
                           struct error *error)
 {
-    if (request->endpoint == ENDPOINT_CHAT) {
+    if (request->messages != NULL) {
         return check_chat(fit, request, error);
     }
     for (int i = 0; i < request->prompts_count; i++) {
@@ -131,13 +131,16 @@ static bool check_request(struct prompt_fit *fit, const struct openai_request *r
 bool prompt_fit_check(struct prompt_fit *fit, const struct inference_request *request,
                       struct error *error)
 {
+    enum openai_endpoint endpoint = openai_endpoint_of(request->url);
+    if (endpoint == ENDPOINT_NONE) {
+        return openai_unknown_url(request->url, error);
+    }
     struct arena *arena = arena_open(ARENA_BYTES_MAX);
     if (arena == NULL) {
         return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for a request");
     }
     struct openai_request parsed = {0};
-    bool fits = openai_request_parse(openai_endpoint_of(request->url), request->body, arena,
-                                     &parsed, error) &&
+    bool fits = openai_request_parse(endpoint, request->body, arena, &parsed, error) &&
                 check_request(fit, &parsed, error);
     openai_request_close(&parsed);
     arena_close(arena);

@@ -31,10 +31,7 @@ static bool prepare_call(struct session *session, struct job *job, struct call *
     struct error *error = &job->error;
     enum openai_endpoint endpoint = openai_endpoint_of(job->request.url);
     if (endpoint == ENDPOINT_NONE) {
-        return error_set(error, ERROR_NOT_FOUND, "unknown_url", "url",
-                         "url %.*s is not served; use /v1/chat/completions or /v1/completions",
-                         (int)(job->request.url.size < 200 ? job->request.url.size : 200),
-                         job->request.url.data == NULL ? "(none)" : job->request.url.data);
+        return openai_unknown_url(job->request.url, error);
     }
     call->job = job;
     call->body = job->request.body;

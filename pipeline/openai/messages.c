@@ -258,5 +258,6 @@ bool read_messages(const struct parameter *parameter, json_t *value, struct pars
         }
     }
     parse->request->messages = value;
+    parse->request->prompts_count = 1;
     return true;
 }

@@ -5,18 +5,46 @@
  */
 #include "pipeline/openai/request.h"
 
-#include <string.h>
+#include <stdio.h>
 
 #include "pipeline/openai/parameter.h"
+#include "schemas/base/check.h"
 
-enum { COMPLETIONS_MAX_TOKENS = 16 }; // OpenAI's default for /v1/completions
+static const struct openai_endpoint_traits endpoints[] = {
+    [ENDPOINT_CHAT] = {"/v1/chat/completions", "messages", 0, "chatcmpl-", "chat.completion"},
+    [ENDPOINT_COMPLETIONS] = {"/v1/completions", "prompt", 16, "cmpl-", "text_completion"},
+};
+
+enum { ENDPOINTS_END = sizeof endpoints / sizeof endpoints[0] };
 
 enum openai_endpoint openai_endpoint_of(struct bytes url)
 {
-    if (bytes_equal_text(url, "/v1/chat/completions")) {
-        return ENDPOINT_CHAT;
+    for (int i = ENDPOINT_NONE + 1; i < ENDPOINTS_END; i++) {
+        if (bytes_equal_text(url, endpoints[i].url)) {
+            return (enum openai_endpoint)i;
+        }
     }
-    return bytes_equal_text(url, "/v1/completions") ? ENDPOINT_COMPLETIONS : ENDPOINT_NONE;
+    return ENDPOINT_NONE;
+}
+
+const struct openai_endpoint_traits *openai_endpoint_traits(enum openai_endpoint endpoint)
+{
+    CHECK(endpoint > ENDPOINT_NONE && (int)endpoint < ENDPOINTS_END);
+    return &endpoints[endpoint];
+}
+
+bool openai_unknown_url(struct bytes url, struct error *error)
+{
+    enum { URL_BYTES_SHOWN = 200 };
+    char known[128] = "";
+    size_t used = 0;
+    for (int i = ENDPOINT_NONE + 1; i < ENDPOINTS_END && used < sizeof known; i++) {
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", used > 0 ? " or " : "",
+                                 endpoints[i].url);
+    }
+    int shown = (int)(url.size < URL_BYTES_SHOWN ? url.size : URL_BYTES_SHOWN);
+    return error_set(error, ERROR_NOT_FOUND, "unknown_url", "url", "url %.*s is not served; use %s",
+                     url.data == NULL ? 6 : shown, url.data == NULL ? "(none)" : url.data, known);
 }
 
 /* jansson's text quotes the input; only its place goes into the message. */
@@ -69,13 +97,8 @@ static bool check_required(const struct openai_request *request, struct error *e
     if (request->model.data == NULL) {
         return missing("model", error);
     }
-    if (request->endpoint == ENDPOINT_CHAT && request->messages == NULL) {
-        return missing("messages", error);
-    }
-    if (request->endpoint == ENDPOINT_COMPLETIONS && request->prompts_count == 0) {
-        return missing("prompt", error);
-    }
-    return true;
+    return request->prompts_count > 0 ||
+           missing(openai_endpoint_traits(request->endpoint)->input, error);
 }
 
 static bool settle_max_tokens(struct parse *parse)
@@ -88,18 +111,17 @@ static bool settle_max_tokens(struct parse *parse)
                          "one of them absent",
                          b, a);
     }
-    int fallback = parse->request->endpoint == ENDPOINT_COMPLETIONS ? COMPLETIONS_MAX_TOKENS : 0;
+    int fallback = openai_endpoint_traits(parse->request->endpoint)->max_tokens;
     parse->request->max_tokens = b != 0 ? b : a != 0 ? a : fallback;
     return true;
 }
 
 static bool check_combinations(const struct openai_request *request, struct error *error)
 {
-    int prompts_count = request->endpoint == ENDPOINT_CHAT ? 1 : request->prompts_count;
-    if (request->n * prompts_count > OPENAI_CHOICES_MAX) {
+    if (request->n * request->prompts_count > OPENAI_CHOICES_MAX) {
         return error_set(error, ERROR_INVALID, "invalid_value", "n",
                          "n is %d for %d prompts, their product must be at most %d", request->n,
-                         prompts_count, OPENAI_CHOICES_MAX);
+                         request->prompts_count, OPENAI_CHOICES_MAX);
     }
     if (request->wants_echo && request->wants_logprobs) {
         return error_set(error, ERROR_INVALID, "unsupported_value", "echo",

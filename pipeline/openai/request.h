@@ -17,6 +17,15 @@
 
 enum openai_endpoint { ENDPOINT_NONE, ENDPOINT_CHAT, ENDPOINT_COMPLETIONS };
 
+/* What tells endpoints apart beside their parameters: one row each, in request.c. */
+struct openai_endpoint_traits {
+    const char *url;
+    const char *input;     // the parameter that is required beside model
+    int max_tokens;        // default; 0: as many as the context allows
+    const char *id_prefix; // of its responses
+    const char *object;    // likewise
+};
+
 enum {
     OPENAI_STOPS_MAX = 16,    // OpenAI takes 4
     OPENAI_CHOICES_MAX = 128, // prompts * n
@@ -38,7 +47,7 @@ struct openai_request {
      * system. */
     const json_t *messages;
     struct openai_prompt *prompts; // completions: [prompts_count]
-    int prompts_count;
+    int prompts_count;             // 1 for a chat
 
     int n;                                                // choices per prompt
     int max_tokens;                                       // 0: as many as the context allows
@@ -60,6 +69,9 @@ struct openai_request {
 
 /* "/v1/chat/completions" and so on; ENDPOINT_NONE when unknown. */
 enum openai_endpoint openai_endpoint_of(struct bytes url);
+const struct openai_endpoint_traits *openai_endpoint_traits(enum openai_endpoint endpoint);
+/* Sets the error of a URL that is none of these. Returns false. */
+bool openai_unknown_url(struct bytes url, struct error *error);
 
 /* Parses `body` into *request (filled also on failure as far as it came; close it in both cases).
  */

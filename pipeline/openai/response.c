@@ -115,12 +115,11 @@ static void write_usage(const struct usage *usage, struct buffer *out)
 
 void openai_response_write(const struct openai_response *response, struct buffer *out)
 {
-    bool is_chat = response->endpoint == ENDPOINT_CHAT;
-    buffer_append_text(out, is_chat ? "{\"id\":\"chatcmpl-" : "{\"id\":\"cmpl-");
+    const struct openai_endpoint_traits *traits = openai_endpoint_traits(response->endpoint);
+    buffer_printf(out, "{\"id\":\"%s", traits->id_prefix);
     escape_json(out, response->id);
-    buffer_append_text(out, is_chat ? "\",\"object\":\"chat.completion\""
-                                    : "\",\"object\":\"text_completion\"");
-    buffer_printf(out, ",\"created\":%" PRId64 ",\"model\":", response->created);
+    buffer_printf(out, "\",\"object\":\"%s\",\"created\":%" PRId64 ",\"model\":", traits->object,
+                  response->created);
     quote_json(out, response->model);
     buffer_append_text(out, ",\"choices\":[");
     for (int i = 0; i < response->choices_count; i++) {

@@ -56,6 +56,9 @@ static void test_a_request_that_is_wrong_is_told(void **state)
                                         .body = bytes_of("{\"model\":\"m\"}")};
     assert_false(prompt_fit_check(fit, &request, &error));
     assert_int_equal(error.kind, ERROR_INVALID);
+    request.url = bytes_of("/v1/images");
+    assert_false(prompt_fit_check(fit, &request, &error));
+    assert_string_equal(error.code, "unknown_url");
     prompt_fit_close(fit);
 }
 
