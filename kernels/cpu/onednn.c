@@ -1,8 +1,8 @@
 /* onednn: primitives, made when a weight is opened and shared by weights of the same shape, and the
  * memory objects that each thread runs them with, made at their first use.
  *
- * The scratchpad is the library's own, which it keeps per thread, so that threads may run the same
- * primitive at once.
+ * The library would give each primitive one scratchpad, which threads that run it at once would
+ * share: every thread brings its own instead.
  */
 #include "kernels/cpu/onednn.h"
 
@@ -18,7 +18,7 @@
 
 #include "kernels/dtype.h"
 
-enum { INPUT, WEIGHTS, OUTPUT, MEMORIES };
+enum { INPUT, WEIGHTS, OUTPUT, SCRATCHPAD, MEMORIES };
 
 /* What one thread hands to a primitive; the addresses change from panel to panel. */
 struct binding {
@@ -36,12 +36,14 @@ struct shape {
     struct binding *bindings;                   // [threads, ONEDNN_ROWS_F32]
     int bindings_count;
     size_t panel_bytes;
+    size_t scratchpad_bytes; // the most of all products
     struct shape *next;
 };
 
 struct onednn {
     dnnl_engine_t engine;
-    dnnl_stream_t *streams; // [threads]
+    dnnl_primitive_attr_t attributes; // scratchpads are ours
+    dnnl_stream_t *streams;           // [threads]
     int threads;
     struct shape *shapes;
     char version[16];
@@ -94,10 +96,11 @@ static bool desc_copy(struct desc *desc, desc_ref source)
     return dnnl_memory_desc_clone(&desc->md, source) == dnnl_success;
 }
 
-static bool matmul(dnnl_primitive_desc_t *product, dnnl_engine_t engine, const struct desc *descs)
+static bool matmul(dnnl_primitive_desc_t *product, const struct onednn *onednn,
+                   const struct desc *descs)
 {
-    return dnnl_matmul_primitive_desc_create(product, engine, descs[0].md, descs[1].md, NULL,
-                                             descs[2].md, NULL) == dnnl_success;
+    return dnnl_matmul_primitive_desc_create(product, onednn->engine, descs[0].md, descs[1].md,
+                                             NULL, descs[2].md, onednn->attributes) == dnnl_success;
 }
 #else
 typedef const dnnl_memory_desc_t *desc_ref;
@@ -133,12 +136,14 @@ static bool desc_copy(struct desc *desc, desc_ref source)
     return true;
 }
 
-static bool matmul(dnnl_primitive_desc_t *product, dnnl_engine_t engine, const struct desc *descs)
+static bool matmul(dnnl_primitive_desc_t *product, const struct onednn *onednn,
+                   const struct desc *descs)
 {
     dnnl_matmul_desc_t operation;
     return dnnl_matmul_desc_init(&operation, &descs[0].md, &descs[1].md, NULL, &descs[2].md) ==
                dnnl_success &&
-           dnnl_primitive_desc_create(product, &operation, NULL, engine, NULL) == dnnl_success;
+           dnnl_primitive_desc_create(product, &operation, onednn->attributes, onednn->engine,
+                                      NULL) == dnnl_success;
 }
 #endif
 
@@ -174,7 +179,7 @@ static bool open_product(const struct onednn *onednn, struct shape *shape, int r
     dnnl_dims_t output_strides = {shape->is_bf16 ? shape->outputs : shape->output_stride, 1};
     bool is_ok = desc_strided(&descs[0], input, input_strides, input_type(shape->is_bf16)) &&
                  desc_strided(&descs[2], output, output_strides, dnnl_f32) &&
-                 matmul(&chosen, onednn->engine, descs) &&
+                 matmul(&chosen, onednn, descs) &&
                  dnnl_primitive_create(&shape->products[rows - 1], chosen) == dnnl_success;
     desc_close(&descs[0]);
     desc_close(&descs[2]);
@@ -231,6 +236,14 @@ static bool open_products(const struct onednn *onednn, struct shape *shape)
         is_ok = open_product(onednn, shape, rows, &layout);
     }
     shape->panel_bytes = is_ok ? dnnl_memory_desc_get_size(desc_of(&layout)) : 0;
+    for (int rows = 1; is_ok && rows <= most; rows++) {
+        if (shape->products[rows - 1] != NULL) {
+            size_t bytes =
+                dnnl_memory_desc_get_size(described(shape, rows, dnnl_query_scratchpad_md));
+            shape->scratchpad_bytes =
+                bytes > shape->scratchpad_bytes ? bytes : shape->scratchpad_bytes;
+        }
+    }
     desc_close(&layout);
     desc_close(&any);
     return is_ok;
@@ -281,8 +294,11 @@ struct onednn *onednn_open(enum backend_isa isa, int threads)
         return NULL;
     }
     onednn->streams = calloc((size_t)threads, sizeof(dnnl_stream_t));
-    bool is_ok =
-        onednn->streams != NULL && dnnl_engine_create(&onednn->engine, dnnl_cpu, 0) == dnnl_success;
+    bool is_ok = onednn->streams != NULL &&
+                 dnnl_engine_create(&onednn->engine, dnnl_cpu, 0) == dnnl_success &&
+                 dnnl_primitive_attr_create(&onednn->attributes) == dnnl_success &&
+                 dnnl_primitive_attr_set_scratchpad_mode(onednn->attributes,
+                                                         dnnl_scratchpad_mode_user) == dnnl_success;
     for (int i = 0; is_ok && i < threads; i++) {
         is_ok = dnnl_stream_create(&onednn->streams[i], onednn->engine,
                                    dnnl_stream_default_flags) == dnnl_success;
@@ -310,6 +326,9 @@ void onednn_close(struct onednn *onednn)
     }
     for (int i = 0; i < onednn->threads; i++) {
         (void)dnnl_stream_destroy(onednn->streams[i]);
+    }
+    if (onednn->attributes != NULL) {
+        (void)dnnl_primitive_attr_destroy(onednn->attributes);
     }
     if (onednn->engine != NULL) {
         (void)dnnl_engine_destroy(onednn->engine);
@@ -469,11 +488,19 @@ static size_t bf16_input_bytes(const struct onednn_weight *weight)
     return ((size_t)ONEDNN_ROWS_BF16 * (size_t)weight->columns * sizeof(uint16_t) + 63) / 64 * 64;
 }
 
-size_t onednn_scratch_bytes(const struct onednn_weight *weight)
+/* The scratch memory holds rounded input and a block of output, for bf16, and then a scratchpad. */
+static size_t bf16_bytes(const struct onednn_weight *weight)
 {
     return weight->is_bf16
                ? bf16_input_bytes(weight) + ONEDNN_ROWS_BF16 * ONEDNN_PANEL * sizeof(float)
                : 0;
+}
+
+size_t onednn_scratch_bytes(const struct onednn_weight *weight)
+{
+    size_t full = weight->full == NULL ? 0 : weight->full->scratchpad_bytes;
+    size_t last = weight->last == NULL ? 0 : weight->last->scratchpad_bytes;
+    return bf16_bytes(weight) + (full > last ? full : last);
 }
 
 /* The rows rounded to bf16, and zeros up to a whole block. */
@@ -493,8 +520,8 @@ static struct binding *bind(const struct onednn *onednn, const struct shape *sha
                             int thread)
 {
     static const dnnl_query_t queries[] = {dnnl_query_src_md, dnnl_query_weights_md,
-                                           dnnl_query_dst_md};
-    static const int names[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
+                                           dnnl_query_dst_md, dnnl_query_scratchpad_md};
+    static const int names[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
     struct binding *binding = &shape->bindings[thread * ONEDNN_ROWS_F32 + rows - 1];
     for (int i = 0; !binding->is_open && i < MEMORIES; i++) {
         binding->arguments[i].arg = names[i];
@@ -524,7 +551,8 @@ static bool run_panel(const struct onednn_task *task, int panel, void *input)
         return false;
     }
     dnnl_stream_t stream = onednn->streams[task->thread];
-    void *const data[] = {input, weight->panels + (size_t)panel * weight->panel_stride, block};
+    void *const data[] = {input, weight->panels + (size_t)panel * weight->panel_stride, block,
+                          (char *)task->scratch + bf16_bytes(weight)};
     for (int i = 0; i < MEMORIES; i++) {
         if (dnnl_memory_set_data_handle(binding->arguments[i].memory, data[i]) != dnnl_success) {
             return false;

@@ -107,7 +107,8 @@ struct threads *threads_open(int count)
     pthread_cond_init(&threads->is_idle, NULL);
     threads->workers = calloc((size_t)count, sizeof(*threads->workers));
     threads->scratch = calloc((size_t)count, sizeof(*threads->scratch));
-    if (threads->workers == NULL || threads->scratch == NULL || !start_workers(threads)) {
+    if (threads->workers == NULL || threads->scratch == NULL || !threads_reserve(threads, 64) ||
+        !start_workers(threads)) { // with some scratch memory, so that it is never NULL
         threads_close(threads);
         return NULL;
     }
