@@ -5,41 +5,44 @@
 
 enum { STOP_BYTES_MAX = 1024 };
 
-static bool wrong_shape(struct parse *parse)
+static bool wrong_shape(const char *name, struct parse *parse)
 {
-    return error_set(parse->error, ERROR_INVALID, "invalid_type", "prompt",
-                     "prompt must be a string, an array of strings, an array of token ids or an "
-                     "array of arrays of token ids");
+    return error_set(parse->error, ERROR_INVALID, "invalid_type", name,
+                     "%s must be a string, an array of strings, an array of token ids or an "
+                     "array of arrays of token ids",
+                     name);
 }
 
-static bool read_id(const json_t *value, struct parse *parse, int32_t *id_out)
+static bool read_id(const char *name, const json_t *value, struct parse *parse, int32_t *id_out)
 {
     if (!json_is_integer(value)) {
-        return wrong_shape(parse);
+        return wrong_shape(name, parse);
     }
     json_int_t id = json_integer_value(value);
     if (id < 0 || id > INT32_MAX) {
-        return error_set(parse->error, ERROR_INVALID, "invalid_value", "prompt",
-                         "prompt has the token id %lld, must be from 0 to %ld", (long long)id,
+        return error_set(parse->error, ERROR_INVALID, "invalid_value", name,
+                         "%s has the token id %lld, must be from 0 to %ld", name, (long long)id,
                          (long)INT32_MAX);
     }
     *id_out = (int32_t)id;
     return true;
 }
 
-static bool read_ids(const json_t *array, struct parse *parse, struct openai_prompt *prompt)
+static bool read_ids(const char *name, const json_t *array, struct parse *parse,
+                     struct openai_prompt *prompt)
 {
     size_t count = json_array_size(array);
     if (count == 0 || count > INT_MAX) {
-        return error_set(parse->error, ERROR_INVALID, "invalid_value", "prompt",
-                         "prompt has an array of %zu token ids, must have 1 to %d", count, INT_MAX);
+        return error_set(parse->error, ERROR_INVALID, "invalid_value", name,
+                         "%s has an array of %zu token ids, must have 1 to %d", name, count,
+                         INT_MAX);
     }
     int32_t *ids = arena_alloc_array(parse->arena, count, sizeof *ids);
     if (ids == NULL) {
-        return parse_too_large(parse, "prompt");
+        return parse_too_large(parse, name);
     }
     for (size_t i = 0; i < count; i++) {
-        if (!read_id(json_array_get(array, i), parse, &ids[i])) {
+        if (!read_id(name, json_array_get(array, i), parse, &ids[i])) {
             return false;
         }
     }
@@ -48,34 +51,36 @@ static bool read_ids(const json_t *array, struct parse *parse, struct openai_pro
 }
 
 /* One element of an array of prompts, or a prompt that stands alone. */
-static bool read_one(const json_t *value, struct parse *parse, struct openai_prompt *prompt)
+static bool read_one(const char *name, const json_t *value, struct parse *parse,
+                     struct openai_prompt *prompt)
 {
     if (json_is_string(value)) {
         *prompt = (struct openai_prompt){.text = string_bytes(value)};
         return true;
     }
-    return json_is_array(value) ? read_ids(value, parse, prompt) : wrong_shape(parse);
+    return json_is_array(value) ? read_ids(name, value, parse, prompt) : wrong_shape(name, parse);
 }
 
 bool read_prompt(const struct parameter *parameter, json_t *value, struct parse *parse)
 {
+    const char *name = parameter->name;
     const json_t *first = json_array_get(value, 0); // NULL when it is no array
     bool is_many = json_is_string(first) || json_is_array(first);
     size_t count = is_many ? json_array_size(value) : 1;
     if (count > OPENAI_CHOICES_MAX) {
-        return error_set(parse->error, ERROR_INVALID, "invalid_value", parameter->name,
-                         "prompt has %zu prompts, must have 1 to %d", count, OPENAI_CHOICES_MAX);
+        return error_set(parse->error, ERROR_INVALID, "invalid_value", name,
+                         "%s has %zu prompts, must have 1 to %d", name, count, OPENAI_CHOICES_MAX);
     }
     struct openai_prompt *prompts = arena_alloc_array(parse->arena, count, sizeof *prompts);
     if (prompts == NULL) {
-        return parse_too_large(parse, parameter->name);
+        return parse_too_large(parse, name);
     }
     for (size_t i = 0; i < count; i++) {
         const json_t *one = is_many ? json_array_get(value, i) : value;
         if (is_many && json_typeof(one) != json_typeof(first)) {
-            return wrong_shape(parse);
+            return wrong_shape(name, parse);
         }
-        if (!read_one(one, parse, &prompts[i])) {
+        if (!read_one(name, one, parse, &prompts[i])) {
             return false;
         }
     }
