@@ -1,7 +1,9 @@
 /* consumer, first half: its life, and the flow of records from librdkafka's queue to the end. */
 #include "worker/consumer.h"
 
+#include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "schemas/base/check.h"
@@ -17,6 +19,8 @@ enum {
     // comes back sooner, and pausing would fetch again what was prefetched.
     FULL_BEFORE_PAUSE_MS = 200,
 };
+
+#define STATISTICS_MS "1000"
 
 static size_t quota_of(const struct consumer *consumer)
 {
@@ -312,6 +316,25 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *con
               rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
 }
 
+/* Of all that librdkafka counts, only which brokers are connected; it has no event for that. */
+static int on_statistics(rd_kafka_t *client, char *text, size_t size, void *context)
+{
+    (void)client;
+    struct consumer *consumer = context;
+    json_t *statistics = json_loadb(text, size, 0, NULL);
+    const char *name = NULL;
+    json_t *broker = NULL;
+    consumer->has_broker = false;
+    json_object_foreach (json_object_get(statistics, "brokers"), name, broker) {
+        const char *state = json_string_value(json_object_get(broker, "state"));
+        if (state != NULL && strcmp(state, "UP") == 0) {
+            consumer->has_broker = true;
+        }
+    }
+    json_decref(statistics);
+    return 0; // librdkafka frees the text
+}
+
 static bool open_client(struct consumer *consumer, struct error *error)
 {
     rd_kafka_conf_t *conf;
@@ -320,6 +343,10 @@ static bool open_client(struct consumer *consumer, struct error *error)
     }
     rd_kafka_conf_set_opaque(conf, consumer);
     rd_kafka_conf_set_error_cb(conf, on_error);
+    rd_kafka_conf_set_stats_cb(conf, on_statistics);
+    char reason[200];
+    CHECK(rd_kafka_conf_set(conf, "statistics.interval.ms", STATISTICS_MS, reason, sizeof reason) ==
+          RD_KAFKA_CONF_OK);
     consumer_group_configure(conf);
     return kafka_client_open(KAFKA_GROUP, conf, &consumer->client, error);
 }
@@ -334,6 +361,7 @@ bool consumer_open(uv_loop_t *loop, const struct config *config, const struct co
     consumer->loop = loop;
     consumer->config = config;
     consumer->end = *end;
+    consumer->has_broker = true; // until statistics say otherwise
     if (uv_pipe(consumer->wake_fds, UV_NONBLOCK_PIPE, UV_NONBLOCK_PIPE) != 0) {
         free(consumer);
         return error_set(error, ERROR_FATAL, NULL, NULL, "cannot open a pipe for the consumer");
@@ -428,6 +456,11 @@ rd_kafka_t *consumer_client(const struct consumer *consumer)
 bool consumer_is_assigned(const struct consumer *consumer)
 {
     return consumer->is_assigned;
+}
+
+bool consumer_has_broker(const struct consumer *consumer)
+{
+    return consumer->has_broker;
 }
 
 size_t consumer_partitions(const struct consumer *consumer)

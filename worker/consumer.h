@@ -68,6 +68,8 @@ bool consumer_close(struct consumer *consumer, int timeout_ms);
 rd_kafka_t *consumer_client(const struct consumer *consumer);
 /* Whether the group has answered, with partitions or without. */
 bool consumer_is_assigned(const struct consumer *consumer);
+/* Whether a connection to some broker stands; at most some seconds old. */
+bool consumer_has_broker(const struct consumer *consumer);
 size_t consumer_partitions(const struct consumer *consumer);
 size_t consumer_partitions_paused(const struct consumer *consumer);
 

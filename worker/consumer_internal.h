@@ -22,6 +22,7 @@ struct consumer {
     size_t partitions_count;
     uint32_t epoch; // of the latest assignment
     bool is_assigned;
+    bool has_broker; // as of the latest statistics
 
     bool is_full; // the queue is left alone
     uint64_t full_since_ms;

@@ -263,7 +263,7 @@ static void on_tick(uv_timer_t *handle)
         observe_engine(&stats);
     }
     metrics_set(METRIC_RECORDS_INSIDE, 0, (double)session_jobs(worker->session));
-    metrics_set(METRIC_BROKER_UP, 0, committer_is_stuck(worker->committer) ? 0 : 1);
+    metrics_set(METRIC_BROKER_UP, 0, consumer_has_broker(worker->consumer) ? 1 : 0);
     metrics_set(METRIC_PARTITIONS, METRIC_PARTITIONS_ASSIGNED,
                 (double)consumer_partitions(worker->consumer));
     metrics_set(METRIC_PARTITIONS, METRIC_PARTITIONS_PAUSED,
@@ -470,6 +470,10 @@ bool worker_is_ready(const struct worker *worker, struct buffer *reason)
     }
     if (!consumer_is_assigned(worker->consumer)) {
         buffer_append_text(reason, "the group has not answered yet");
+        return false;
+    }
+    if (!consumer_has_broker(worker->consumer)) {
+        buffer_append_text(reason, "no broker can be reached");
         return false;
     }
     if (committer_is_stuck(worker->committer)) {
