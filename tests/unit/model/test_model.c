@@ -70,7 +70,7 @@ static void check_cuts(enum backend_isa isa, const char *path)
 static void test_chunks_threads_and_scrambled_blocks_give_identical_logits(void **state)
 {
     (void)state;
-    struct tiny_model tiny = {.seed = 1};
+    struct tiny_model tiny = {.hidden = 128, .intermediate = 256, .seed = 1}; // worth threads
     char path[TINY_MODEL_PATH];
     tiny_model_write(&tiny, path);
     check_cuts(ISA_AVX512, path);
