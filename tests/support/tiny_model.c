@@ -156,7 +156,7 @@ static void write_config(const struct tiny_model *tiny, const char *path)
                   tiny->kv_heads);
     buffer_printf(&json, "\"head_dim\":%d,\"max_position_embeddings\":%d,", tiny->head_dim,
                   tiny->context);
-    buffer_printf(&json, "\"rms_norm_eps\":1e-5,\"hidden_act\":\"silu\",");
+    buffer_printf(&json, "\"rms_norm_eps\":1e-5,");
     buffer_printf(&json, "\"tie_word_embeddings\":%s,\"attention_bias\":%s,\"mlp_bias\":%s",
                   tiny->ties_embeddings ? "true" : "false", tiny->has_bias ? "true" : "false",
                   tiny->has_bias ? "true" : "false");
