@@ -20,8 +20,6 @@ enum {
     FULL_BEFORE_PAUSE_MS = 200,
 };
 
-#define STATISTICS_MS "1000"
-
 static size_t quota_of(const struct consumer *consumer)
 {
     // Several partitions together may fill the worker, one alone may not, so that a flooded one
@@ -77,10 +75,17 @@ static bool is_holding(const struct consumer *consumer, const struct partition *
     return partition->held_count > 0;
 }
 
-static void become_full(struct consumer *consumer)
+/* Leaves the queue alone while a message waits whose partition still delivers. */
+static void update_full(struct consumer *consumer)
 {
-    if (!consumer->is_full) {
-        consumer->is_full = true;
+    bool was_full = consumer->is_full;
+    consumer->is_full = false;
+    for (const struct partition *partition = consumer->partitions; partition != NULL;
+         partition = partition->next) {
+        consumer->is_full =
+            consumer->is_full || (partition->held_count > 0 && !partition->is_paused);
+    }
+    if (consumer->is_full && !was_full) {
         consumer->full_since_ms = uv_now(consumer->loop);
     }
 }
@@ -89,7 +94,7 @@ static enum intake_result offer(struct consumer *consumer, struct partition *par
                                 const rd_kafka_message_t *message)
 {
     if (is_blocked(consumer, partition, message->offset)) {
-        return INTAKE_LATER;
+        return INTAKE_BLOCKED;
     }
     if (message->offset < offsets_next(partition->offsets)) {
         return INTAKE_TAKEN; // it came twice
@@ -131,7 +136,7 @@ static void on_record(struct consumer *consumer, rd_kafka_message_t *message)
         rd_kafka_message_destroy(message); // not committed, so it comes again
         return;
     }
-    enum intake_result result = INTAKE_LATER;
+    enum intake_result result = INTAKE_BLOCKED;
     if (partition->held_count == 0) {
         result = offer(consumer, partition, message);
     }
@@ -140,11 +145,10 @@ static void on_record(struct consumer *consumer, rd_kafka_message_t *message)
         return;
     }
     hold(consumer, partition, message);
-    if (result == INTAKE_FULL) {
-        become_full(consumer);
-    } else {
+    if (result == INTAKE_LATER) {
         change_pause(consumer, true, is_holding);
     }
+    update_full(consumer);
 }
 
 static void on_event(struct consumer *consumer, const rd_kafka_message_t *message)
@@ -203,7 +207,7 @@ static bool retry_partition(struct consumer *consumer, struct partition *partiti
     while (partition->held_count > 0) {
         enum intake_result result = offer(consumer, partition, partition->held[0]);
         if (result != INTAKE_TAKEN) {
-            return result == INTAKE_LATER;
+            return result != INTAKE_FULL;
         }
         rd_kafka_message_destroy(partition_unhold(partition));
     }
@@ -222,11 +226,8 @@ static void retry_held(struct consumer *consumer)
          partition = partition->next) {
         has_room = partition->held_count == 0 || retry_partition(consumer, partition);
     }
-    if (!has_room) {
-        return;
-    }
-    consumer->is_full = false;
-    if (consumer->end.has_ample_room(consumer->end.context)) {
+    update_full(consumer);
+    if (has_room && consumer->end.has_ample_room(consumer->end.context)) {
         change_pause(consumer, false, may_resume);
     }
 }
@@ -261,8 +262,8 @@ static void on_tick(uv_timer_t *handle)
     struct consumer *consumer = handle->data;
     if (consumer->is_full &&
         uv_now(consumer->loop) - consumer->full_since_ms >= FULL_BEFORE_PAUSE_MS) {
-        change_pause(consumer, true, NULL);
-        consumer->is_full = false;
+        change_pause(consumer, true, is_holding);
+        update_full(consumer);
     }
     consumer->wants_retry = true;
     turn(consumer);
@@ -316,22 +317,22 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *con
               rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
 }
 
-/* Of all that librdkafka counts, only which brokers are connected; it has no event for that. */
+/* librdkafka tells when brokers go, but not when they come back; its statistics have both. */
 static int on_statistics(rd_kafka_t *client, char *text, size_t size, void *context)
 {
     (void)client;
     struct consumer *consumer = context;
-    json_t *statistics = json_loadb(text, size, 0, NULL);
-    const char *name = NULL;
-    json_t *broker = NULL;
-    consumer->has_broker = false;
-    json_object_foreach (json_object_get(statistics, "brokers"), name, broker) {
+    json_t *root = json_loadb(text, size, 0, NULL);
+    const char *name;
+    json_t *broker;
+    bool has_broker = false;
+    json_object_foreach (json_object_get(root, "brokers"), name, broker) {
         const char *state = json_string_value(json_object_get(broker, "state"));
-        if (state != NULL && strcmp(state, "UP") == 0) {
-            consumer->has_broker = true;
-        }
+        bool is_broker = json_integer_value(json_object_get(broker, "nodeid")) >= 0;
+        has_broker = has_broker || (is_broker && state != NULL && strcmp(state, "UP") == 0);
     }
-    json_decref(statistics);
+    consumer->has_broker = has_broker;
+    json_decref(root);
     return 0; // librdkafka frees the text
 }
 
@@ -344,9 +345,6 @@ static bool open_client(struct consumer *consumer, struct error *error)
     rd_kafka_conf_set_opaque(conf, consumer);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_stats_cb(conf, on_statistics);
-    char reason[200];
-    CHECK(rd_kafka_conf_set(conf, "statistics.interval.ms", STATISTICS_MS, reason, sizeof reason) ==
-          RD_KAFKA_CONF_OK);
     consumer_group_configure(conf);
     return kafka_client_open(KAFKA_GROUP, conf, &consumer->client, error);
 }

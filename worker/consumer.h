@@ -7,7 +7,7 @@
  * at least twice a second in every state, or the group would give the worker up.
  *
  *     poll -> end.on_record -> TAKEN: offsets know it, its job refers to the partition
- *                           -> FULL, LATER: held; tried again on consumer_resume and on each tick
+ *                           -> else held; tried again on consumer_resume and on each tick
  *     consumer_finish -> offsets -> commit of the lowest unfinished offset, a few times a second
  *
  * Thread: loop, all of it.
@@ -26,8 +26,9 @@ struct consumer;
 
 enum intake_result {
     INTAKE_TAKEN,
-    INTAKE_FULL,  // no room for anything now
-    INTAKE_LATER, // this record has to wait; others need not
+    INTAKE_FULL,    // no room for anything now
+    INTAKE_LATER,   // this record has to wait; others need not
+    INTAKE_BLOCKED, // the consumer's own: the partition has its share, or its window is full
 };
 
 struct consumer_end {
@@ -66,9 +67,9 @@ bool consumer_close(struct consumer *consumer, int timeout_ms);
 
 /* For the look-up of topics. */
 rd_kafka_t *consumer_client(const struct consumer *consumer);
-/* Whether the group has answered, with partitions or without. */
+/* Thread: any, the next two. Whether the group has answered, with partitions or without. */
 bool consumer_is_assigned(const struct consumer *consumer);
-/* Whether a connection to some broker stands; at most some seconds old. */
+/* Whether a broker could be reached a moment ago. */
 bool consumer_has_broker(const struct consumer *consumer);
 size_t consumer_partitions(const struct consumer *consumer);
 size_t consumer_partitions_paused(const struct consumer *consumer);

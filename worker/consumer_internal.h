@@ -3,6 +3,8 @@
 #ifndef WORKER_CONSUMER_INTERNAL_H
 #define WORKER_CONSUMER_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "worker/consumer.h"
 
 struct consumer {
@@ -21,8 +23,8 @@ struct consumer {
     struct partition *partitions; // assigned ones
     size_t partitions_count;
     uint32_t epoch; // of the latest assignment
-    bool is_assigned;
-    bool has_broker; // as of the latest statistics
+    _Atomic bool is_assigned;
+    _Atomic bool has_broker; // to any broker, by the latest statistics
 
     bool is_full; // the queue is left alone
     uint64_t full_since_ms;

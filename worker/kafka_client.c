@@ -39,6 +39,10 @@ static const struct property consumer_owned[] = {
     {"enable.partition.eof", "true"},
 };
 
+static const struct property group_defaults[] = {
+    {"statistics.interval.ms", "1000"}, // they say whether a broker is there
+};
+
 static const struct property group_owned[] = {
     {"partition.assignment.strategy", "cooperative-sticky"},
 };
@@ -143,7 +147,9 @@ static bool set_defaults(rd_kafka_conf_t *conf, enum kafka_role role, struct err
     if (role == KAFKA_PRODUCER) {
         return is_set && set_all(conf, producer_defaults, COUNT_OF(producer_defaults), error);
     }
-    return is_set && set_all(conf, consumer_defaults, COUNT_OF(consumer_defaults), error);
+    is_set = is_set && set_all(conf, consumer_defaults, COUNT_OF(consumer_defaults), error);
+    return is_set &&
+           (role != KAFKA_GROUP || set_all(conf, group_defaults, COUNT_OF(group_defaults), error));
 }
 
 static bool set_owned(rd_kafka_conf_t *conf, enum kafka_role role, struct error *error)

@@ -34,7 +34,7 @@ enum worker_state { WORKER_STARTING, WORKER_RUNNING, WORKER_DRAINING, WORKER_STO
 struct worker {
     uv_loop_t *loop;
     const struct config *config; // borrowed
-    enum worker_state state;
+    _Atomic enum worker_state state;
     struct error failure; // why it stops, if not by request
 
     struct record_codec *codec;
@@ -372,7 +372,7 @@ static bool open_kafka(struct worker *worker, struct error *error)
 static bool start(struct worker *worker, struct error *error)
 {
     struct session_end end = {on_outcome, on_room, on_fatal, worker};
-    // The models first: a broken folder is told at once, whether or not a broker is there.
+    // Models first: a mistake in the configuration is told without a broker.
     if (!open_codec(worker, error) ||
         !session_open(worker->loop, worker->config, &end, &worker->session, error) ||
         !open_kafka(worker, error)) {
@@ -438,7 +438,8 @@ bool worker_close(struct worker *worker)
         return true;
     }
     worker->state = WORKER_STOPPED;
-    (void)uv_timer_stop(&worker->tick); // its parts go away below, while the loop still runs
+    // The loop still turns while parts close: nothing may look at them any more.
+    CHECK(uv_timer_stop(&worker->tick) == 0 && uv_timer_stop(&worker->deadline) == 0);
     abandon_published(worker);
     // Leaving the group commits what is finished.
     bool is_closed = consumer_close(worker->consumer, CLOSE_TIMEOUT_MS);

@@ -2,9 +2,9 @@
  *
  *     STARTING -> RUNNING -> DRAINING -> STOPPED
  *
- * Parts start from the outside in (codec, committer, consumer, session, subscription) and stop in
- * the reverse order. A drain takes no more records, drops what nobody works on, and waits
- * drain.timeout.ms for the rest, which is published and committed; what is then left stays
+ * Parts start in the order codec, session, committer, consumer, subscription: models come before
+ * anything that needs a broker. A drain takes no more records, drops what nobody works on, and
+ * waits drain.timeout.ms for the rest, which is published and committed; what is then left stays
  * uncommitted and comes again. Thread: the loop's, except where it says otherwise.
  */
 #ifndef WORKER_WORKER_H
@@ -33,7 +33,8 @@ bool worker_close(struct worker *worker);
 /* Begins to drain. Thread: any; not from a signal handler. */
 void worker_stop(struct worker *worker);
 
-/* For readiness: models loaded, group joined, results taken by a broker. Otherwise writes why. */
+/* For readiness: models loaded, group joined, results taken by a broker. Otherwise writes why.
+ * Thread: any. */
 bool worker_is_ready(const struct worker *worker, struct buffer *reason);
 bool worker_is_draining(const struct worker *worker);
 struct session *worker_session(struct worker *worker);

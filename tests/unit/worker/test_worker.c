@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "schemas/base/buffer.h"
 #include "schemas/base/check.h"
 #include "tests/support/fake_session.h"
 #include "tests/support/mock_broker.h"
@@ -244,6 +245,44 @@ static void test_a_full_worker_pauses_and_loses_nothing(void **state)
     assert_committed(&scene, 1, 1500);
 }
 
+static bool is_ready(struct worker *worker)
+{
+    struct buffer reason;
+    buffer_init(&reason, 1000);
+    bool ready = worker_is_ready(worker, &reason);
+    buffer_close(&reason);
+    return ready;
+}
+
+static bool becomes_ready(struct worker *worker, bool ready)
+{
+    for (int i = 0; i < 200 && is_ready(worker) != ready; i++) {
+        wait_ms(50);
+    }
+    return is_ready(worker) == ready;
+}
+
+static void test_a_broker_that_is_away_shows_in_readiness_and_costs_nothing(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, "away", 1);
+    struct running running;
+    start_worker(&running, &scene.config);
+    assert_true(becomes_ready(running.worker, true));
+    CHECK(rd_kafka_mock_broker_set_down(broker.cluster, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_true(becomes_ready(running.worker, false));
+    CHECK(rd_kafka_mock_broker_set_up(broker.cluster, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
+    queue_requests(&scene, 1, 50);
+    struct reading reading;
+    open_reading(&reading, scene.names[1], 50, 20000);
+    assert_each_once(&reading, 50);
+    close_reading(&reading);
+    assert_true(becomes_ready(running.worker, true));
+    stop_worker(&running);
+    assert_committed(&scene, 0, 50);
+}
+
 static void test_a_result_that_is_too_large_becomes_an_error(void **state)
 {
     (void)state;
@@ -358,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_answers_every_record_and_commits_it),
         cmocka_unit_test(test_undecodable_values_become_dead_letters),
         cmocka_unit_test(test_a_full_worker_pauses_and_loses_nothing),
+        cmocka_unit_test(test_a_broker_that_is_away_shows_in_readiness_and_costs_nothing),
         cmocka_unit_test(test_a_result_that_is_too_large_becomes_an_error),
         cmocka_unit_test(test_a_drain_leaves_unfinished_records_to_the_next_worker),
         cmocka_unit_test(test_a_second_worker_takes_its_share),
