@@ -1,8 +1,8 @@
 /* config: every setting of Millrace, from one YAML file, --set key=value and MILLRACE_KEY.
  *
- * One table (config.c) holds each setting's name, type, default, bounds and help; the reference
- * page is generated from it. Keys may be nested or dotted. Unknown keys are errors that name the
- * nearest known key. Filled at start, read-only afterwards: any thread may read.
+ * One table (config_table.c) holds each setting's name, type, default, bounds and help; the
+ * reference page is generated from it. Keys may be nested or dotted. Unknown keys are errors that
+ * name the nearest known key. Filled at start, read-only afterwards: any thread may read.
  */
 #ifndef WORKER_CONFIG_H
 #define WORKER_CONFIG_H

@@ -8,9 +8,10 @@
 #include <sys/stat.h>
 
 #include "tests/support/cmocka.h"
+#include "tests/tidy/docs.h"
 #include "tests/tidy/modules.h"
 
-enum { FILE_MAX_BYTES = 1 << 20, DEPTH_MAX = 8 };
+enum { FILE_MAX_BYTES = 1 << 20, DEPTH_MAX = 8, DOCUMENTS_MAX = 64 };
 
 #define TEN(text) text text text text text text text text text text
 
@@ -142,8 +143,41 @@ static void test_a_file_that_does_not_include_its_own_header_first_is_found(void
     assert_non_null(strstr(check_tree_of(files, 2), "first include must be \"tests/a.h\""));
 }
 
+static void test_a_document_that_points_nowhere_is_found(void **state)
+{
+    (void)state;
+    static const struct sample rows[] = {
+        {"tests/README.md", "[run](run), [up](../ARCHITECTURE.md#x), [far](https://a.b/c)", NULL},
+        {"tests/README.md", "see [this](gone.md)", "link to gone.md"},
+        {"tests/README.md", "`tidy/docs.c`, `tests/tidy/docs`, `tidy/`, `/v1/a`, `n/a`", NULL},
+        {"README.md", "`tokenizer.json` `build/a/b.c` `*.h` `a b.c` `main.c` `.c` gone.c", NULL},
+        {"README.md", "`gone.c`", "no file gone.c"},
+        {"README.md", "`tests/gone`", "no file tests/gone"},
+        {"README.md", "`millrace work --config a`, `millrace --help`, `millrace COMMAND`", NULL},
+        {"README.md", "`millrace dance`", "no command dance"},
+        {"README.md", "```\nbuild/millrace dance\n`gone.c`\n```", "no command dance"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char path[] = "worker/main.c";
+        const struct source main_c = {.path = path};
+        const struct docs docs = {SOURCE_DIR, "{\"work\", \"answers\", command_work},", &main_c, 1};
+        struct source document;
+        assert_true(source_open(&document, rows[i].path, rows[i].text));
+        findings = (struct findings){0};
+        docs_check(&document, &docs, &findings);
+        source_close(&document);
+        if (findings.count != (rows[i].finding != NULL) ||
+            (rows[i].finding != NULL && strstr(findings.text, rows[i].finding) == NULL)) {
+            fail_msg("row %zu: expected '%s', found '%s'", i,
+                     rows[i].finding ? rows[i].finding : "", findings.text);
+        }
+    }
+}
+
 static struct source tree[MODULES_SOURCES_MAX];
 static size_t tree_count;
+static struct source documents[DOCUMENTS_MAX];
+static size_t documents_count;
 
 /* Sources by their ending, and scripts without one by their first two bytes. */
 static bool is_source(const char *name, const char *text)
@@ -170,7 +204,11 @@ static void read_file(const char *path, const char *name)
     size_t size = fread(text, 1, sizeof text - 1, file);
     (void)fclose(file);
     text[size] = '\0';
-    if (is_source(name, text)) {
+    const char *dot = strrchr(name, '.');
+    if (dot != NULL && strcmp(dot, ".md") == 0) {
+        assert_true(documents_count < DOCUMENTS_MAX);
+        assert_true(source_open(&documents[documents_count++], path, text));
+    } else if (is_source(name, text)) {
         assert_true(tree_count < MODULES_SOURCES_MAX);
         assert_true(source_open(&tree[tree_count++], path, text));
     }
@@ -228,6 +266,23 @@ static void test_every_module_has_a_test_and_includes_its_own_header_first(void 
     report("in the tree");
 }
 
+static void test_every_document_points_to_what_is_there(void **state)
+{
+    (void)state;
+    struct docs docs = {.root = SOURCE_DIR, .sources = tree, .sources_count = tree_count};
+    for (size_t i = 0; i < tree_count; i++) {
+        if (strcmp(tree[i].path, "worker/main.c") == 0) {
+            docs.commands = tree[i].text;
+        }
+    }
+    assert_non_null(docs.commands);
+    findings = (struct findings){0};
+    for (size_t i = 0; i < documents_count; i++) {
+        docs_check(&documents[i], &docs, &findings);
+    }
+    report("in documents");
+}
+
 static int read_tree(void **state)
 {
     (void)state;
@@ -236,7 +291,8 @@ static int read_tree(void **state)
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         read_folder(folders[i], 0);
     }
-    print_message("%zu files\n", tree_count);
+    read_folder(".", DEPTH_MAX); // its files alone: the documents at the root
+    print_message("%zu files, %zu documents\n", tree_count, documents_count);
     return tree_count > 10 ? 0 : -1; // a wrong SOURCE_DIR must not look like a clean tree
 }
 
@@ -245,6 +301,9 @@ static int close_tree(void **state)
     (void)state;
     for (size_t i = 0; i < tree_count; i++) {
         source_close(&tree[i]);
+    }
+    for (size_t i = 0; i < documents_count; i++) {
+        source_close(&documents[i]);
     }
     return 0;
 }
@@ -255,7 +314,9 @@ int main(void)
         cmocka_unit_test(test_each_rule_fires_on_its_sample_and_on_no_other),
         cmocka_unit_test(test_a_module_without_a_test_is_found),
         cmocka_unit_test(test_a_file_that_does_not_include_its_own_header_first_is_found),
+        cmocka_unit_test(test_a_document_that_points_nowhere_is_found),
         cmocka_unit_test(test_every_file_keeps_the_rules),
+        cmocka_unit_test(test_every_document_points_to_what_is_there),
         cmocka_unit_test(test_every_module_has_a_test_and_includes_its_own_header_first),
     };
     return cmocka_run_group_tests(tests, read_tree, close_tree);
