@@ -214,7 +214,7 @@ static size_t place_of(const struct collect *collect, const rd_kafka_message_t *
     const char *topic = rd_kafka_topic_name(message->rkt);
     *is_response_out = strcmp(topic, collect->options->config->topics.responses) == 0;
     int32_t first = *is_response_out ? 0 : collect->responses_count;
-    return (size_t)(first + message->partition);
+    return (size_t)first + (size_t)message->partition;
 }
 
 static bool take_message(struct collect *collect, const rd_kafka_message_t *message,

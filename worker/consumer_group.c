@@ -178,6 +178,7 @@ static void unlink_partition(struct consumer *consumer, struct partition *partit
 {
     struct partition **link = &consumer->partitions;
     while (*link != partition) {
+        CHECK(*link != NULL);
         link = &(*link)->next;
     }
     *link = partition->next;
