@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "schemas/base/check.h"
+#include "schemas/base/utf8.h"
 
 struct error_row {
     const char *type;
@@ -25,6 +26,22 @@ static const struct error_row *row_of(enum error_kind kind)
     return &error_rows[kind];
 }
 
+/* Messages quote what others wrote, and both may have been cut inside a character; but they go into
+ * JSON, which must be UTF-8. */
+static void repair(char *message)
+{
+    unsigned char *at = (unsigned char *)message;
+    const unsigned char *end = at + strlen(message);
+    while (at < end) {
+        size_t size = utf8_sequence_size(at, end);
+        if (size == 0) {
+            *at = '?';
+            size = 1;
+        }
+        at += size;
+    }
+}
+
 #undef error_set
 bool error_set(struct error *error, enum error_kind kind, const char *code, const char *param,
                const char *format, ...)
@@ -39,6 +56,7 @@ bool error_set(struct error *error, enum error_kind kind, const char *code, cons
     va_start(arguments, format);
     (void)vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
+    repair(error->message);
     return false;
 }
 
@@ -58,6 +76,7 @@ bool error_prefix(struct error *error, const char *format, ...)
     (void)snprintf(text + length, sizeof text - (size_t)length, ": %.*s",
                    (int)(sizeof text - (size_t)length - 3), error->message);
     memcpy(error->message, text, sizeof text);
+    repair(error->message);
     return false;
 }
 

@@ -1,6 +1,7 @@
 /* json_scan: recursive descent over RFC 8259's grammar. */
 #include "schemas/records/json_scan.h"
 
+#include "schemas/base/utf8.h"
 #include "schemas/records/text.h"
 
 struct scan {
@@ -98,7 +99,7 @@ static bool scan_string(struct scan *scan)
         if (c < 0x20) {
             return fail(scan, "a string has a control character that is not escaped");
         }
-        size_t size = text_sequence_size(scan->at, scan->end);
+        size_t size = utf8_sequence_size(scan->at, scan->end);
         if (size == 0) {
             return fail(scan, "a string is not UTF-8");
         }

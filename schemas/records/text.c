@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "schemas/base/utf8.h"
+
 /* Eight bytes at a time: a byte is special when it is below 0x20, '"', '\\' or not ASCII. */
 static uint64_t special_bytes(uint64_t word)
 {
@@ -31,41 +33,6 @@ const unsigned char *text_skip_plain(const unsigned char *at, const unsigned cha
     return at;
 }
 
-static bool is_continuation(unsigned char byte)
-{
-    return (byte & 0xC0) == 0x80;
-}
-
-size_t text_sequence_size(const unsigned char *at, const unsigned char *end)
-{
-    size_t left = (size_t)(end - at);
-    unsigned char lead = at[0];
-    if (lead < 0x80) {
-        return 1;
-    }
-    if (lead >= 0xC2 && lead <= 0xDF) {
-        return left >= 2 && is_continuation(at[1]) ? 2 : 0;
-    }
-    if (lead >= 0xE0 && lead <= 0xEF) {
-        if (left < 3 || !is_continuation(at[1]) || !is_continuation(at[2])) {
-            return 0;
-        }
-        bool is_overlong = lead == 0xE0 && at[1] < 0xA0;
-        bool is_surrogate = lead == 0xED && at[1] >= 0xA0;
-        return is_overlong || is_surrogate ? 0 : 3;
-    }
-    if (lead >= 0xF0 && lead <= 0xF4) {
-        if (left < 4 || !is_continuation(at[1]) || !is_continuation(at[2]) ||
-            !is_continuation(at[3])) {
-            return 0;
-        }
-        bool is_overlong = lead == 0xF0 && at[1] < 0x90;
-        bool is_beyond = lead == 0xF4 && at[1] >= 0x90;
-        return is_overlong || is_beyond ? 0 : 4;
-    }
-    return 0;
-}
-
 bool text_is_utf8(struct bytes text)
 {
     const unsigned char *at = (const unsigned char *)text.data;
@@ -75,7 +42,7 @@ bool text_is_utf8(struct bytes text)
         if (at == end) {
             break;
         }
-        size_t size = text_sequence_size(at, end);
+        size_t size = utf8_sequence_size(at, end);
         if (size == 0) {
             return false;
         }

@@ -8,9 +8,6 @@
 
 bool text_is_utf8(struct bytes text);
 
-/* Length of the well-formed UTF-8 sequence at `at`, 0 where there is none. `at` < `end`. */
-size_t text_sequence_size(const unsigned char *at, const unsigned char *end);
-
 /* The first byte at or after `at` that a JSON string cannot hold plainly or that is not ASCII. */
 const unsigned char *text_skip_plain(const unsigned char *at, const unsigned char *end);
 

@@ -31,6 +31,27 @@ static void test_message_is_cut_not_overflown(void **state)
     assert_memory_equal(error.message, "context: xxx", 12);
 }
 
+static void test_message_is_utf8_wherever_it_is_cut(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    error_set(&error, ERROR_INVALID, NULL, NULL, "%.3s is 'a\xC3\xA9', must not be \xFF",
+              "a\xC3\xA9\xC3\xA9");
+    assert_string_equal(error.message, "a\xC3\xA9 is 'a\xC3\xA9', must not be ?");
+    error_set(&error, ERROR_INVALID, NULL, NULL, "%.2s is cut", "a\xC3\xA9");
+    assert_string_equal(error.message, "a? is cut");
+    char text[sizeof error.message + 1];
+    for (size_t i = 0; i + 1 < sizeof text; i += 2) {
+        memcpy(text + i, "\xC3\xA9", 3);
+    }
+    error_set(&error, ERROR_INVALID, NULL, NULL, "%s", text);
+    assert_int_equal(error.message[sizeof error.message - 2], '?');
+    error_set(&error, ERROR_INVALID, NULL, NULL, "a%s", text); // fits by the byte
+    assert_true(error.message[sizeof error.message - 2] == (char)0xA9);
+    error_prefix(&error, "b");
+    assert_int_equal(error.message[sizeof error.message - 2], '?');
+}
+
 static void test_table_gives_type_status_and_fate(void **state)
 {
     (void)state;
@@ -45,6 +66,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_set_fills_and_returns_false),
         cmocka_unit_test(test_message_is_cut_not_overflown),
+        cmocka_unit_test(test_message_is_utf8_wherever_it_is_cut),
         cmocka_unit_test(test_table_gives_type_status_and_fate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
