@@ -20,13 +20,17 @@
 
 enum { INPUT, WEIGHTS, OUTPUT, SCRATCHPAD, MEMORIES };
 
+enum { PAIR_ROWS = 2, PAIR_STRIDE = 2 * ONEDNN_PANEL };
+
 /* What one thread hands to a primitive; the addresses change from panel to panel. */
 struct binding {
     dnnl_exec_arg_t arguments[MEMORIES];
     bool is_open;
 };
 
-/* All products of one shape: primitives for 1, 2, ... rows (f32) or for a whole block (bf16). */
+/* All products of one shape: primitives for 1, 2, ... rows (f32) or for a whole block (bf16). That
+ * for 1 row computes PAIR_ROWS, because the library has another kernel for a single one, and for
+ * outputs without gaps where the other products have gaps, and it sums in another order. */
 struct shape {
     int columns;
     int outputs;       // of the panel
@@ -165,6 +169,20 @@ static dnnl_data_type_t input_type(bool is_bf16)
     return is_bf16 ? dnnl_bf16 : dnnl_f32;
 }
 
+/* Whether a product of so many rows goes through the scratch memory, with rows of zeros below. */
+static bool is_padded(bool is_bf16, int rows)
+{
+    return is_bf16 || rows == 1;
+}
+
+static int output_stride(const struct shape *shape, int rows)
+{
+    if (shape->is_bf16) {
+        return shape->outputs;
+    }
+    return rows > 1 || shape->output_stride < PAIR_STRIDE ? shape->output_stride : PAIR_STRIDE;
+}
+
 /* Makes the product of `rows` rows with the weights laid out as `weights` says. */
 static bool open_product(const struct onednn *onednn, struct shape *shape, int rows,
                          const struct desc *weights)
@@ -173,10 +191,11 @@ static bool open_product(const struct onednn *onednn, struct shape *shape, int r
     memset(descs, 0, sizeof(descs));
     descs[1] = *weights;
     dnnl_primitive_desc_t chosen = NULL;
-    dnnl_dims_t input = {rows, shape->columns};
+    int computed = !shape->is_bf16 && rows == 1 ? PAIR_ROWS : rows;
+    dnnl_dims_t input = {computed, shape->columns};
     dnnl_dims_t input_strides = {shape->columns, 1};
-    dnnl_dims_t output = {rows, shape->outputs};
-    dnnl_dims_t output_strides = {shape->is_bf16 ? shape->outputs : shape->output_stride, 1};
+    dnnl_dims_t output = {computed, shape->outputs};
+    dnnl_dims_t output_strides = {output_stride(shape, rows), 1};
     bool is_ok = desc_strided(&descs[0], input, input_strides, input_type(shape->is_bf16)) &&
                  desc_strided(&descs[2], output, output_strides, dnnl_f32) &&
                  matmul(&chosen, onednn, descs) &&
@@ -483,17 +502,20 @@ int onednn_block_rows(const struct onednn_weight *weight)
     return block_rows(weight->is_bf16);
 }
 
-static size_t bf16_input_bytes(const struct onednn_weight *weight)
+/* Of the rows in the scratch memory, and behind them the products' outputs. */
+static size_t padded_bytes(const struct onednn_weight *weight)
 {
-    return ((size_t)ONEDNN_ROWS_BF16 * (size_t)weight->columns * sizeof(uint16_t) + 63) / 64 * 64;
+    size_t bytes = weight->is_bf16
+                       ? (size_t)ONEDNN_ROWS_BF16 * (size_t)weight->columns * sizeof(uint16_t)
+                       : (size_t)PAIR_ROWS * (size_t)weight->columns * sizeof(float);
+    return (bytes + 63) / 64 * 64;
 }
 
 /* The scratch memory holds rounded input and a block of output, for bf16, and then a scratchpad. */
 static size_t bf16_bytes(const struct onednn_weight *weight)
 {
-    return weight->is_bf16
-               ? bf16_input_bytes(weight) + ONEDNN_ROWS_BF16 * ONEDNN_PANEL * sizeof(float)
-               : 0;
+    size_t outputs = weight->is_bf16 ? ONEDNN_ROWS_BF16 * ONEDNN_PANEL : PAIR_ROWS * PAIR_STRIDE;
+    return padded_bytes(weight) + outputs * sizeof(float);
 }
 
 size_t onednn_scratch_bytes(const struct onednn_weight *weight)
@@ -511,8 +533,25 @@ static void *round_input(const struct onednn_task *task)
     for (size_t i = 0; i < count; i++) {
         rounded[i] = dtype_f32_to_bf16(task->input[i]);
     }
-    memset(rounded + count, 0, bf16_input_bytes(task->weight) - count * sizeof(uint16_t));
+    memset(rounded + count, 0, padded_bytes(task->weight) - count * sizeof(uint16_t));
     return rounded;
+}
+
+static void *pair_input(const struct onednn_task *task)
+{
+    size_t row_bytes = (size_t)task->weight->columns * sizeof(float);
+    memcpy(task->scratch, task->input, row_bytes);
+    memset((char *)task->scratch + row_bytes, 0, padded_bytes(task->weight) - row_bytes);
+    return task->scratch;
+}
+
+/* The rows as the products read them. */
+static void *product_input(const struct onednn_task *task)
+{
+    if (task->weight->is_bf16) {
+        return round_input(task);
+    }
+    return task->rows == 1 ? pair_input(task) : without_const(task->input);
 }
 
 /* The memory objects of this thread for this many rows. */
@@ -535,16 +574,16 @@ static struct binding *bind(const struct onednn *onednn, const struct shape *sha
     return binding;
 }
 
-/* One panel: f32 straight into the output, bf16 by way of a block in the scratch memory. */
+/* One panel: straight into the output, or by way of a block in the scratch memory. */
 static bool run_panel(const struct onednn_task *task, int panel, void *input)
 {
     const struct onednn_weight *weight = task->weight;
     const struct onednn *onednn = weight->onednn;
     const struct shape *shape = panel_shape(weight, panel);
     float *output = task->output + (size_t)panel * ONEDNN_PANEL;
-    float *block = weight->is_bf16
-                       ? (float *)(void *)((char *)task->scratch + bf16_input_bytes(weight))
-                       : output;
+    bool is_apart = is_padded(weight->is_bf16, task->rows);
+    float *block =
+        is_apart ? (float *)(void *)((char *)task->scratch + padded_bytes(weight)) : output;
     int rows = weight->is_bf16 ? ONEDNN_ROWS_BF16 : task->rows;
     struct binding *binding = bind(onednn, shape, rows, task->thread);
     if (binding == NULL) {
@@ -563,7 +602,7 @@ static bool run_panel(const struct onednn_task *task, int panel, void *input)
         dnnl_stream_wait(stream) != dnnl_success) {
         return false;
     }
-    for (int r = 0; weight->is_bf16 && r < task->rows; r++) {
+    for (int r = 0; is_apart && r < task->rows; r++) {
         memcpy(output + (size_t)r * (size_t)weight->rows, block + r * shape->outputs,
                (size_t)shape->outputs * sizeof(float));
     }
@@ -573,7 +612,7 @@ static bool run_panel(const struct onednn_task *task, int panel, void *input)
 enum kernel_status onednn_product(const struct onednn_task *task)
 {
     (void)threads_limit(1);
-    void *input = task->weight->is_bf16 ? round_input(task) : without_const(task->input);
+    void *input = product_input(task);
     for (int panel = task->panel; panel < task->panel_end; panel++) {
         if (!run_panel(task, panel, input)) {
             return KERNEL_DEVICE_LOST;

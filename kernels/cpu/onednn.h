@@ -3,8 +3,8 @@
  *
  * Products run on panels of outputs, each on one thread and without OpenMP regions: the backend's
  * own threads share the panels. f32 takes any number of rows up to a block, which AVX-512 computes
- * row by row in the same way; bf16 always takes a whole block, padded with zeros, because tile
- * kernels do not.
+ * row by row in the same way (a single one among two); bf16 always takes a whole block, padded with
+ * zeros, because tile kernels do not.
  */
 #ifndef KERNELS_CPU_ONEDNN_H
 #define KERNELS_CPU_ONEDNN_H

@@ -10,13 +10,15 @@
 #include "tests/support/backend_fixture.h"
 #include "tests/support/cmocka.h"
 
-enum { ROWS = 70, OUTPUTS = 300, INPUTS = 83 };
+/* Sums long enough that a kernel may split them: a single row of 83 inputs showed nothing. */
+enum { ROWS = 70, OUTPUTS_MAX = 300, INPUTS = 1283 };
 
 static float input[ROWS * INPUTS];
-static float matrix[OUTPUTS * INPUTS];
+static float matrix[OUTPUTS_MAX * INPUTS];
 
 /* All panels for rows [first, first + rows), a block at a time. */
-static void multiply(const struct onednn_weight *weight, int first, int rows, float *output)
+static void multiply(const struct onednn_weight *weight, int outputs, int first, int rows,
+                     float *output)
 {
     size_t bytes = (onednn_scratch_bytes(weight) + 63) / 64 * 64;
     void *scratch = aligned_alloc(64, bytes + 64);
@@ -25,9 +27,9 @@ static void multiply(const struct onednn_weight *weight, int first, int rows, fl
         int left = rows - at;
         struct onednn_task task = {
             .weight = weight,
-            .panel_end = (OUTPUTS + ONEDNN_PANEL - 1) / ONEDNN_PANEL,
+            .panel_end = (outputs + ONEDNN_PANEL - 1) / ONEDNN_PANEL,
             .input = input + (first + at) * INPUTS,
-            .output = output + at * OUTPUTS,
+            .output = output + at * outputs,
             .rows = left < onednn_block_rows(weight) ? left : onednn_block_rows(weight),
             .scratch = scratch,
         };
@@ -43,32 +45,32 @@ static void round_to_bf16(float *values, int count)
     }
 }
 
-static void check(struct onednn *onednn, bool is_bf16)
+static void check(struct onednn *onednn, int outputs, bool is_bf16)
 {
-    static float output[ROWS * OUTPUTS];
-    static float again[ROWS * OUTPUTS];
+    static float output[ROWS * OUTPUTS_MAX];
+    static float again[ROWS * OUTPUTS_MAX];
     struct onednn_weight *weight = NULL;
     enum kernel_status status =
-        onednn_weight_open(onednn, matrix, OUTPUTS, INPUTS, is_bf16, &weight);
+        onednn_weight_open(onednn, matrix, outputs, INPUTS, is_bf16, &weight);
     if (status == KERNEL_NO_DEVICE) {
         print_message("this processor has no such products\n");
         return;
     }
     assert_status(status);
-    multiply(weight, 0, ROWS, output);
+    multiply(weight, outputs, 0, ROWS, output);
     for (int r = 0; r < ROWS; r++) {
-        for (int o = 0; o < OUTPUTS; o++) {
+        for (int o = 0; o < outputs; o++) {
             double sum = 0;
             for (int i = 0; i < INPUTS; i++) {
                 sum += (double)input[r * INPUTS + i] * (double)matrix[o * INPUTS + i];
             }
-            assert_close(&output[r * OUTPUTS + o], &sum, 1, 2e-5);
+            assert_close(&output[r * outputs + o], &sum, 1, 1e-4);
         }
     }
     for (int rows = 1; rows <= ROWS; rows++) {
-        multiply(weight, ROWS - rows, rows, again);
-        assert_memory_equal(again, output + (ROWS - rows) * OUTPUTS,
-                            sizeof(float) * (size_t)(rows * OUTPUTS));
+        multiply(weight, outputs, ROWS - rows, rows, again);
+        assert_memory_equal(again, output + (ROWS - rows) * outputs,
+                            sizeof(float) * (size_t)(rows * outputs));
     }
     onednn_weight_close(weight);
 }
@@ -92,11 +94,12 @@ static void test_products_are_right_and_independent_of_the_batch(void **state)
     }
     struct noise noise = noise_open(51);
     noise_fill(&noise, input, ROWS * INPUTS);
-    noise_fill(&noise, matrix, OUTPUTS * INPUTS);
-    check(onednn, false);
+    noise_fill(&noise, matrix, OUTPUTS_MAX * INPUTS);
+    check(onednn, OUTPUTS_MAX, false);
+    check(onednn, ONEDNN_PANEL, false); // its outputs have no gaps
     round_to_bf16(input, ROWS * INPUTS);
-    round_to_bf16(matrix, OUTPUTS * INPUTS);
-    check(onednn, true);
+    round_to_bf16(matrix, OUTPUTS_MAX * INPUTS);
+    check(onednn, OUTPUTS_MAX, true);
     onednn_close(onednn);
     onednn_close(NULL);
 }
