@@ -27,7 +27,7 @@ static const struct error_row *row_of(enum error_kind kind)
 }
 
 /* Messages quote what others wrote, and both may have been cut inside a character; but they go into
- * JSON, which must be UTF-8. */
+ * JSON, which must be UTF-8, and onto terminals, as one line. */
 static void repair(char *message)
 {
     unsigned char *at = (unsigned char *)message;
@@ -37,6 +37,8 @@ static void repair(char *message)
         if (size == 0) {
             *at = '?';
             size = 1;
+        } else if (*at < 0x20 || *at == 0x7F) {
+            *at = ' ';
         }
         at += size;
     }

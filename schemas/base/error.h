@@ -45,7 +45,7 @@ struct error {
     enum error_kind kind; // ERROR_NONE when unset
     const char *code;     // static text for the client ("context_length_exceeded"), or NULL
     const char *param;    // static text that names the parameter, or NULL
-    char message[400];    // for people; UTF-8, cut at the end
+    char message[400];    // for people; one line of UTF-8, cut at the end
 };
 
 /* Fills *error (which may be NULL) and returns false. `code` and `param` must be static text. */

@@ -31,6 +31,14 @@ static void test_message_is_cut_not_overflown(void **state)
     assert_memory_equal(error.message, "context: xxx", 12);
 }
 
+static void test_message_is_one_line(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    error_set(&error, ERROR_INVALID, NULL, NULL, "a\nb\x1B[2Jc");
+    assert_string_equal(error.message, "a b [2Jc");
+}
+
 static void test_message_is_utf8_wherever_it_is_cut(void **state)
 {
     (void)state;
@@ -66,6 +74,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_set_fills_and_returns_false),
         cmocka_unit_test(test_message_is_cut_not_overflown),
+        cmocka_unit_test(test_message_is_one_line),
         cmocka_unit_test(test_message_is_utf8_wherever_it_is_cut),
         cmocka_unit_test(test_table_gives_type_status_and_fate),
     };
