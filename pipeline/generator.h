@@ -22,7 +22,8 @@ struct generator_ops {
     /* Thread: loop. False when full, by bytes or tokens: submit again after the next poll. */
     bool (*submit)(struct generator *generator, struct call *call);
     /* Thread: loop. The call still comes back through poll, soon, with ERROR_CANCELLED unless it
-     * was answered already. With `only_waiting` a call whose work has begun goes on. */
+     * was answered already. With `only_waiting` a call whose work has begun goes on; where only a
+     * part of its choices has, it may come back either way. */
     void (*cancel)(struct generator *generator, struct call *call, bool only_waiting);
     /* Thread: loop. Takes at most calls_max answered calls; call->answer is whole. */
     size_t (*poll)(struct generator *generator, struct call **calls_out, size_t calls_max);

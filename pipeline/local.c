@@ -147,7 +147,9 @@ static bool open_text(struct local_model *model, const char *path, bool may_lack
         return true;
     }
     struct error cause = {0};
-    if (!tokenizer_open(path, &model->tokenizer, error)) {
+    int vocabulary = model_get_config(model->model)->vocabulary;
+    if (!tokenizer_open(path, &model->tokenizer, error) ||
+        !tokenizer_check_ids(model->tokenizer, vocabulary, error)) {
         return false;
     }
     if (chat_template_open(path, &model->chat_template, &cause) || cause.kind == ERROR_NOT_FOUND) {

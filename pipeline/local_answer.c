@@ -25,6 +25,22 @@ static void take_piece(struct local_choice *choice, const struct buffer *piece)
     choice->text.has_failed = choice->text.has_failed || buffer_failed(piece);
 }
 
+/* A completion goes on where the text of its prompt ends; an answer in a chat is a text of its own,
+ * and so is what follows special tokens alone. */
+static bool continues_prompt(const struct local_choice *choice)
+{
+    const struct sequence *sequence = &choice->sequence;
+    if (choice->owner->call->request.endpoint != ENDPOINT_COMPLETIONS) {
+        return false;
+    }
+    for (int i = sequence->prompt_count; i-- > 0;) {
+        if (!tokenizer_is_special(tokenizer_of(choice), sequence->prompt[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Reads the tokens that have come since the last time, up to a stop string. */
 static void read_tokens(struct local_choice *choice)
 {
@@ -37,6 +53,9 @@ static void read_tokens(struct local_choice *choice)
     }
     if (choice->detokenizer.tokenizer == NULL) {
         detokenizer_init(&choice->detokenizer, tokenizer_of(choice), true);
+        if (continues_prompt(choice)) {
+            detokenizer_continue(&choice->detokenizer);
+        }
         buffer_init(&choice->text, TEXT_BYTES_MAX);
     }
     buffer_init(&piece, PIECE_BYTES_MAX);
@@ -116,7 +135,7 @@ static bool list_logprobs(const struct local_choice *choice, struct openai_choic
     for (int i = 0; i < choice->tokens_read && is_whole; i++) {
         buffer_clear(&text);
         if (tokenizer_of(choice) != NULL) {
-            tokenizer_decode(tokenizer_of(choice), &sequence->output[i], 1, false, &text);
+            tokenizer_append_piece(tokenizer_of(choice), sequence->output[i], &text);
         }
         items[i].token = arena_copy(arena, buffer_bytes(&text));
         items[i].logprob = (double)sequence->logprobs[i];
@@ -274,7 +293,22 @@ void local_on_progress(void *context, struct sequence *sequence)
     signal_choice(context, sequence, 1);
 }
 
+/* Nobody waits any more for the other choices of a call that has lost one. */
+static void cancel_others(const struct local *local, const struct local_choice *choice)
+{
+    struct local_call *state = choice->owner;
+    for (int i = 0; i < state->choices_count; i++) {
+        if (&state->choices[i] != choice) {
+            engine_cancel(local->engine, &state->choices[i].sequence);
+        }
+    }
+}
+
 void local_on_finish(void *context, struct sequence *sequence)
 {
+    if (sequence->finish_reason == FINISH_CANCELLED || sequence->finish_reason == FINISH_ERROR) {
+        // Before the signal: after it the call may be gone.
+        cancel_others(context, sequence->owner);
+    }
     signal_choice(context, sequence, SIGNAL_FINISHED);
 }

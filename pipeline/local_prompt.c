@@ -14,10 +14,21 @@ static bool set_too_large(struct error *error)
                      "the request needs more memory than one record may have");
 }
 
+static const char *param_of(const struct call *call)
+{
+    return openai_endpoint_traits(call->request.endpoint)->input;
+}
+
 static bool set_too_long(const struct call *call, int prompt_count, int tokens_max,
                          struct error *error)
 {
-    const char *param = openai_endpoint_traits(call->request.endpoint)->input;
+    const char *param = param_of(call);
+    if (prompt_count >= tokens_max) {
+        return error_set(error, ERROR_INVALID, "context_length_exceeded", param,
+                         "the prompt has %d tokens, which leaves no room for an answer in the "
+                         "context of %d tokens; shorten the prompt",
+                         prompt_count, tokens_max);
+    }
     return error_set(error, ERROR_INVALID, "context_length_exceeded", param,
                      "the prompt has %d tokens and max_tokens is %d, together more than the "
                      "context of %d tokens; shorten the prompt or lower max_tokens",
@@ -43,8 +54,7 @@ static bool encode(const struct local_call *state, struct bytes text, bool add_s
         return true;
     }
     *error = cause;
-    const char *param = openai_endpoint_traits(state->call->request.endpoint)->input;
-    error->param = cause.param == NULL ? param : cause.param;
+    error->param = cause.param == NULL ? param_of(state->call) : cause.param;
     return false;
 }
 
@@ -73,6 +83,9 @@ static bool copy_ids(const struct local_call *state, const struct openai_prompt 
                      struct token_list *ids, struct error *error)
 {
     int vocabulary = model_get_config(state->model->model)->vocabulary;
+    if ((size_t)prompt->ids_count > ids->count_max) {
+        return set_too_long(state->call, prompt->ids_count, (int)ids->count_max, error);
+    }
     for (int i = 0; i < prompt->ids_count; i++) {
         if (prompt->ids[i] < 0 || prompt->ids[i] >= vocabulary) {
             return error_set(error, ERROR_INVALID, "invalid_value", "prompt",
@@ -196,6 +209,11 @@ bool local_prepare_call(struct local *local, struct call *call, struct error *er
     const struct openai_request *request = &call->request;
     int choices_count = request->prompts_count * request->n;
     CHECK(choices_count >= 1 && choices_count <= OPENAI_CHOICES_MAX);
+    if (choices_count > local->sequences_max) { // it would wait for ever
+        return error_set(error, ERROR_INVALID, "invalid_value", "n",
+                         "the request has %d choices, must be at most %d", choices_count,
+                         local->sequences_max);
+    }
     struct local_call *state = arena_alloc(
         call->job->arena, sizeof *state + (size_t)choices_count * sizeof state->choices[0]);
     if (state == NULL) {

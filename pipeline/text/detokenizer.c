@@ -19,6 +19,12 @@ void detokenizer_close(struct detokenizer *detokenizer)
     buffer_close(&detokenizer->held);
 }
 
+void detokenizer_continue(struct detokenizer *detokenizer)
+{
+    detokenizer->has_begun = true;
+    detokenizer->strip_left = 0;
+}
+
 /* Appends text, less what is stripped from the very start. */
 static void emit(struct detokenizer *detokenizer, struct bytes text, struct buffer *out)
 {

@@ -26,6 +26,8 @@ struct detokenizer {
 void detokenizer_init(struct detokenizer *detokenizer, const struct tokenizer *tokenizer,
                       bool skip_special_tokens);
 void detokenizer_close(struct detokenizer *detokenizer);
+/* Before the first id: the text continues another one, so nothing is stripped from its start. */
+void detokenizer_continue(struct detokenizer *detokenizer);
 
 /* Appends what is certain after this id; it may be nothing. Out of memory makes `out` fail. */
 void detokenizer_feed(struct detokenizer *detokenizer, int32_t id, struct buffer *out);

@@ -138,9 +138,33 @@ void tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, siz
     detokenizer_close(&detokenizer);
 }
 
+void tokenizer_append_piece(const struct tokenizer *tokenizer, int32_t id, struct buffer *out)
+{
+    const struct decoder *decoder = &tokenizer->decoder;
+    struct bytes piece = vocabulary_text(&decoder->pieces, id);
+    if (piece.data == NULL) {
+        return;
+    }
+    if (decoder->has_fallback && decoder->bytes[id] >= 0) {
+        buffer_append_char(out, (char)decoder->bytes[id]);
+    } else {
+        buffer_append_bytes(out, piece);
+    }
+}
+
 size_t tokenizer_ids_count(const struct tokenizer *tokenizer)
 {
     return tokenizer->names.ids_count;
+}
+
+bool tokenizer_check_ids(const struct tokenizer *tokenizer, int vocabulary, struct error *error)
+{
+    size_t count = tokenizer_ids_count(tokenizer);
+    return count <= (size_t)vocabulary ||
+           error_set(error, ERROR_CONFIG, "invalid_model", NULL,
+                     "tokenizer.json has ids up to %zu, the model's vocabulary ends at %d; the two "
+                     "do not belong together",
+                     count - 1, vocabulary - 1);
 }
 
 int32_t tokenizer_find(const struct tokenizer *tokenizer, struct bytes token)

@@ -49,8 +49,15 @@ MUST_CHECK bool tokenizer_encode(const struct tokenizer *tokenizer, struct bytes
 void tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count,
                       bool skip_special_tokens, struct buffer *out);
 
+/* Appends what an id alone adds inside a text: bytes, perhaps not whole characters. An id that does
+ * not exist adds nothing. */
+void tokenizer_append_piece(const struct tokenizer *tokenizer, int32_t id, struct buffer *out);
+
 /* Highest id + 1. A model may have more rows than that. */
 size_t tokenizer_ids_count(const struct tokenizer *tokenizer);
+/* ERROR_CONFIG where it makes ids that a model of `vocabulary` rows does not have. */
+MUST_CHECK bool tokenizer_check_ids(const struct tokenizer *tokenizer, int vocabulary,
+                                    struct error *error);
 
 /* The id of a token as the file spells it ("<|im_end|>", "Ġthe"), or -1. */
 int32_t tokenizer_find(const struct tokenizer *tokenizer, struct bytes token);

@@ -96,6 +96,52 @@ static void test_holds_a_character_until_its_last_byte(void **state)
     tokenizer_close(tokenizer);
 }
 
+static void test_a_text_that_continues_another_keeps_its_first_space(void **state)
+{
+    (void)state;
+    struct tokenizer *tokenizer = open_tokenizer(GOLDEN_DIR "metaspace.json");
+    struct error error = {0};
+    struct token_list ids;
+    struct buffer out[3];
+    struct detokenizer detokenizer;
+    token_list_init(&ids, 100);
+    assert_true(tokenizer_encode(tokenizer, bytes_of("a b"), false, &ids, &error));
+    for (int i = 0; i < 3; i++) {
+        buffer_init(&out[i], 100);
+    }
+    tokenizer_decode(tokenizer, ids.ids, ids.count, true, &out[0]);
+    assert_string_equal(out[0].data, "a b");
+    detokenizer_init(&detokenizer, tokenizer, true);
+    detokenizer_continue(&detokenizer);
+    for (size_t i = 0; i < ids.count; i++) {
+        detokenizer_feed(&detokenizer, ids.ids[i], &out[1]);
+        tokenizer_append_piece(tokenizer, ids.ids[i], &out[2]);
+    }
+    detokenizer_finish(&detokenizer, &out[1]);
+    assert_string_equal(out[1].data, " a b");
+    assert_string_equal(out[2].data, " a b");
+    detokenizer_close(&detokenizer);
+    for (int i = 0; i < 3; i++) {
+        buffer_close(&out[i]);
+    }
+    token_list_close(&ids);
+    tokenizer_close(tokenizer);
+}
+
+static void test_a_piece_is_the_bytes_of_its_token(void **state)
+{
+    (void)state;
+    struct tokenizer *tokenizer = open_tokenizer(GOLDEN_DIR "metaspace.json");
+    struct buffer out;
+    buffer_init(&out, 100);
+    tokenizer_append_piece(tokenizer, tokenizer_find(tokenizer, bytes_of("<0xE2>")), &out);
+    tokenizer_append_piece(tokenizer, -1, &out);
+    tokenizer_append_piece(tokenizer, INT32_MAX, &out);
+    assert_string_equal(out.data, "\xE2");
+    buffer_close(&out);
+    tokenizer_close(tokenizer);
+}
+
 static void test_a_full_buffer_fails_and_does_not_crash(void **state)
 {
     (void)state;
@@ -115,6 +161,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_streams_what_decoding_at_once_gives),
         cmocka_unit_test(test_holds_a_character_until_its_last_byte),
+        cmocka_unit_test(test_a_text_that_continues_another_keeps_its_first_space),
+        cmocka_unit_test(test_a_piece_is_the_bytes_of_its_token),
         cmocka_unit_test(test_a_full_buffer_fails_and_does_not_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
