@@ -5,9 +5,12 @@
  * request gets an error line and costs the others nothing.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "schemas/base/check.h"
@@ -171,6 +174,18 @@ static void on_fatal(void *context, const struct error *error)
     (void)fail(context, error);
 }
 
+static bool empty_output(struct batch *batch, struct error *error)
+{
+    struct stat status;
+    int file = fileno(batch->output);
+    if (batch->output == stdout || (fstat(file, &status) == 0 && !S_ISREG(status.st_mode)) ||
+        ftruncate(file, 0) == 0) {
+        return true;
+    }
+    return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot empty the output: %s",
+                     strerror(errno));
+}
+
 /* Runs all lines through the session. */
 static bool run_lines(struct batch *batch, struct error *error)
 {
@@ -178,19 +193,49 @@ static bool run_lines(struct batch *batch, struct error *error)
     CHECK(uv_loop_init(&loop) == 0);
     struct session_end end = {on_outcome, fill, on_fatal, batch};
     bool is_open = session_open(&loop, batch->config, &end, &batch->session, error);
-    if (is_open) {
+    bool is_started = is_open && empty_output(batch, error);
+    if (is_started) {
         totals_start(&batch->totals); // without the time that the model took to load
         fill(batch);
         while (!batch->has_failed && session_jobs(batch->session) > 0) {
             (void)uv_run(&loop, UV_RUN_ONCE);
         }
+    }
+    if (is_open) {
         session_close(batch->session);
     }
     CHECK(uv_loop_close(&loop) == 0);
     if (batch->has_failed) {
         *error = batch->error;
     }
-    return is_open && !batch->has_failed;
+    return is_started && !batch->has_failed;
+}
+
+/* Does not empty a file that is there: an earlier result outlives a mistake in the configuration.
+ */
+static bool open_output(struct batch *batch, const char *path, struct error *error)
+{
+    if (strcmp(path, "-") == 0) {
+        batch->output = stdout;
+        return true;
+    }
+    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    batch->output = file < 0 ? NULL : fdopen(file, "wb");
+    if (batch->output == NULL) {
+        error_set(error, ERROR_CONFIG, NULL, NULL, "cannot write %s: %s", path, strerror(errno));
+        if (file >= 0) {
+            (void)close(file);
+        }
+        return false;
+    }
+    struct stat input;
+    struct stat output;
+    if (stat(batch->input_path, &input) == 0 && fstat(file, &output) == 0 &&
+        S_ISREG(output.st_mode) && input.st_dev == output.st_dev && input.st_ino == output.st_ino) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "%s is the input and the output; give another name for the output", path);
+    }
+    return true;
 }
 
 static bool open_files(struct batch *batch, const char *output_path, bool with_metadata,
@@ -204,21 +249,16 @@ static bool open_files(struct batch *batch, const char *output_path, bool with_m
         return false;
     }
     buffer_init(&batch->line, LINE_BYTES_MAX);
-    batch->output = strcmp(output_path, "-") == 0 ? stdout : fopen(output_path, "wb");
-    if (batch->output == NULL) {
-        return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot write %s: %s", output_path,
-                         strerror(errno));
-    }
-    return true;
+    return open_output(batch, output_path, error);
 }
 
 static bool close_output(struct batch *batch, struct error *error)
 {
     FILE *output = batch->output;
-    batch->output = NULL;
     if (output == NULL) {
-        return false;
+        return true;
     }
+    batch->output = NULL;
     bool is_written = fflush(output) == 0;
     is_written = (output == stdout || fclose(output) == 0) && is_written;
     return is_written || error_set(error, ERROR_FATAL, NULL, NULL, "cannot write the output: %s",
@@ -234,8 +274,8 @@ static int run_batch(struct options *options, const struct config *config, bool 
         progress_start(&batch.progress, "records", options->wants_json);
         is_done = run_lines(&batch, &error);
         progress_stop(&batch.progress);
-        is_done = close_output(&batch, &error) && is_done;
     }
+    is_done = close_output(&batch, is_done ? &error : NULL) && is_done;
     buffer_close(&batch.line);
     line_reader_close(batch.reader);
     record_codec_close(batch.codec);

@@ -359,6 +359,24 @@ void config_close(struct config *config)
     }
 }
 
+/* The last part of a path, as a model is called by its folder. */
+static char *copy_folder_name(struct config *config, const char *path)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') {
+        end--;
+    }
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/') {
+        start--;
+    }
+    char *name = copy_text(config, path + start);
+    if (name != NULL) {
+        name[end - start] = '\0';
+    }
+    return name;
+}
+
 bool config_add_model(struct config *config, const char *path, struct error *error)
 {
     if (config->models_count > 0) {
@@ -366,8 +384,7 @@ bool config_add_model(struct config *config, const char *path, struct error *err
                          "--model %s cannot be given beside the models of the configuration", path);
     }
     struct config_model *model = &config->models[0];
-    const char *slash = strrchr(path, '/');
-    model->name = copy_text(config, slash != NULL && slash[1] != '\0' ? slash + 1 : path);
+    model->name = copy_folder_name(config, path);
     model->path = copy_text(config, path);
     model->aliases[0] = copy_text(config, "*");
     if (model->name == NULL || model->path == NULL || model->aliases[0] == NULL) {
