@@ -315,7 +315,7 @@ void session_cancel_job(struct session *session, struct job *job, bool only_wait
         drop(session, job);
         break;
     case STAGE_ANSWERING:
-        job->is_cancelled = !only_waiting;
+        job->is_cancelled = job->is_cancelled || !only_waiting;
         struct generator *generator = job->calls->route->generator;
         generator->ops->cancel(generator, job->calls, only_waiting);
         break;
