@@ -14,26 +14,26 @@ struct check {
     struct model_report report;
     struct tokenizer *tokenizer;
     struct chat_template *chat_template;
-    struct error template_error; // kind ERROR_NONE: it parses, or there is none
+    bool has_no_template;
 };
 
 static bool open_check(struct check *check, const char *path, struct error *error)
 {
     if (!model_report_make(path, &check->report, error) ||
-        !tokenizer_open(path, &check->tokenizer, error)) {
+        !tokenizer_open(path, &check->tokenizer, error) ||
+        !tokenizer_check_ids(check->tokenizer, check->report.config.vocabulary, error)) {
         return false;
     }
-    size_t ids = tokenizer_ids_count(check->tokenizer);
-    if (ids > (size_t)check->report.config.vocabulary) {
-        return error_set(error, ERROR_CONFIG, NULL, NULL,
-                         "tokenizer.json has ids up to %zu, the model's vocabulary ends at %d",
-                         ids - 1, check->report.config.vocabulary - 1);
+    struct error cause = {0};
+    if (chat_template_open(path, &check->chat_template, &cause)) {
+        return true;
     }
-    // Completions work without it, so a template that cannot be read breaks no folder.
-    if (!chat_template_open(path, &check->chat_template, &check->template_error)) {
-        check->chat_template = NULL;
+    check->has_no_template = cause.kind == ERROR_NOT_FOUND;
+    if (!check->has_no_template) {
+        *error = cause;
+        return false;
     }
-    return true;
+    return true; // completions work without a template
 }
 
 static json_t *dtypes_of(const struct model_report *report)
@@ -62,12 +62,9 @@ static json_t *stop_tokens_of(const struct check *check)
 static json_t *unsupported_of(const struct check *check)
 {
     json_t *array = json_array();
-    if (check->template_error.kind == ERROR_NOT_FOUND) {
+    if (check->has_no_template) {
         (void)json_array_append_new(
             array, json_string("/v1/chat/completions: the folder has no chat template"));
-    } else if (check->template_error.kind != ERROR_NONE) {
-        (void)json_array_append_new(array, json_sprintf("/v1/chat/completions: chat template: %s",
-                                                        check->template_error.message));
     }
     return array;
 }
@@ -102,8 +99,11 @@ bool model_check_print(const char *path, bool as_json, struct error *error)
 {
     struct check check = {0};
     bool is_ok = open_check(&check, path, error);
-    if (is_ok) {
-        json_t *report = report_of(&check);
+    json_t *report = is_ok ? report_of(&check) : NULL;
+    if (is_ok && report == NULL) {
+        is_ok = error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the report");
+    }
+    if (report != NULL) {
         if (as_json) {
             (void)json_dumpf(report, stdout, JSON_COMPACT);
             (void)putchar('\n');

@@ -11,6 +11,7 @@ enum {
     BLOCK_TOKENS = 16,
     CHUNK_ROWS = 256,
     CONTEXT_MAX = 1 << 15, // positions that a line may have here
+    VALUES_MAX = 1 << 24,  // numbers in one answer, which is in memory whole
 };
 
 struct logits {
@@ -72,6 +73,11 @@ static bool check_ids(const struct logits *logits, const int32_t *ids, size_t co
     if (count == 0 || count > (size_t)logits->context) {
         return error_set(error, ERROR_INVALID, NULL, NULL,
                          "there are %zu ids, must be between 1 and %d", count, logits->context);
+    }
+    if (!logits->only_last && count > VALUES_MAX / (size_t)vocabulary) {
+        return error_set(error, ERROR_INVALID, NULL, NULL,
+                         "%zu ids give %zu logits, must be at most %d; give fewer, or use --last",
+                         count, count * (size_t)vocabulary, VALUES_MAX);
     }
     for (size_t i = 0; i < count; i++) {
         if (ids[i] >= vocabulary) {

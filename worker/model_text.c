@@ -25,6 +25,11 @@ static json_t *tokenize_line(void *context, json_t *line, struct arena *arena, s
         (void)error_set(error, ERROR_INVALID, NULL, NULL, "text must be a string");
         return NULL;
     }
+    if (add_special != NULL && !json_is_boolean(add_special)) {
+        (void)error_set(error, ERROR_INVALID, NULL, NULL,
+                        "add_special_tokens must be true or false");
+        return NULL;
+    }
     struct bytes bytes = {json_string_value(text), json_string_length(text)};
     struct token_list ids;
     token_list_init(&ids, TOKENS_MAX);
