@@ -41,7 +41,7 @@ def main():
             "bootstrap.servers": options.brokers,
             "group.id": f"example-{options.run_id}",
             "enable.auto.commit": False,
-            # Each result is written in a transaction: read only what was committed.
+            # Harmless now, needed once results are written in transactions.
             "isolation.level": "read_committed",
         }
     )
