@@ -16,7 +16,7 @@
  * between two wakes. */
 enum {
     PARTITION_HELD_MAX = 64,
-    PARTITION_WINDOW = 1 << 16, // look-ahead in offsets: 8 KiB of bits
+    PARTITION_WINDOW = OFFSETS_WINDOW_MAX, // look-ahead in offsets: what a commit can describe
 };
 
 struct partition {

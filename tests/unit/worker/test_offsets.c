@@ -1,4 +1,5 @@
-/* offsets against a naive model, and the cases that have a name. */
+/* offsets against a naive model, and the cases that have a name. test_delivery_model.c has their
+ * interleavings with what can go wrong around them. */
 #include "tests/support/cmocka.h"
 
 #include <inttypes.h>
@@ -87,6 +88,283 @@ static void test_another_epoch_finishes_nothing(void **state)
     offsets_close(offsets);
 }
 
+enum { ATTEMPTS_LIMIT = 3 };
+
+static void deliver(struct offsets *offsets, int64_t first, int64_t end)
+{
+    for (int64_t offset = first; offset < end; offset++) {
+        assert_true(offsets_deliver(offsets, offset));
+    }
+}
+
+/* A commit that succeeds; its map in *map_out. */
+static void commit(struct offsets *offsets, bool is_last, struct offset_map *map_out)
+{
+    struct offsets_commit commit;
+    struct error error = {0};
+    uint32_t epoch = offsets_epoch(offsets);
+    assert_true(offsets_snapshot(offsets, epoch, is_last, &commit));
+    struct bytes metadata = {commit.metadata, commit.metadata_size};
+    assert_true(offset_map_decode(metadata, commit.position, map_out, &error));
+    assert_true(offsets_confirm(offsets, epoch));
+    assert_false(offsets_needs_commit(offsets));
+}
+
+static enum offsets_turn begin(struct offsets *offsets, int64_t offset)
+{
+    return offsets_begin(offsets, offsets_epoch(offsets), offset, ATTEMPTS_LIMIT);
+}
+
+static void test_a_commit_describes_what_is_included_and_confirmation_makes_it_done(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    struct offset_map map;
+    offsets_assign(offsets, 1);
+    deliver(offsets, 10, 16);
+    assert_true(offsets_include(offsets, 1, 10));
+    assert_true(offsets_include(offsets, 1, 13));
+    assert_false(offsets_include(offsets, 1, 13));
+    assert_false(offsets_finish(offsets, 1, 13));
+    assert_true(offsets_needs_commit(offsets));
+    commit(offsets, false, &map);
+    assert_int_equal(map.position, 11);
+    assert_int_equal(map.span, 3);
+    assert_false(offset_map_is_done(&map, 1));
+    assert_true(offset_map_is_done(&map, 2));
+    assert_int_equal(offsets_position(offsets), 11);
+    assert_int_equal(offsets_unfinished(offsets), 4);
+    offsets_close(offsets);
+}
+
+static void test_what_is_undone_is_unfinished_and_may_be_included_again(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    struct offsets_commit commit_out;
+    struct offset_map map;
+    offsets_assign(offsets, 1);
+    deliver(offsets, 10, 12);
+    assert_true(offsets_include(offsets, 1, 10));
+    assert_true(offsets_snapshot(offsets, 1, false, &commit_out));
+    assert_int_equal(commit_out.position, 11);
+    assert_true(offsets_undo(offsets, 1));
+    assert_int_equal(offsets_position(offsets), 10);
+    assert_true(offsets_needs_commit(offsets));
+    assert_false(offsets_confirm(offsets, 1)); // nothing is under way
+    assert_true(offsets_include(offsets, 1, 10));
+    assert_true(offsets_include(offsets, 1, 11));
+    commit(offsets, false, &map);
+    assert_int_equal(map.position, 12);
+    assert_int_equal(offsets_unfinished(offsets), 0);
+    offsets_close(offsets);
+}
+
+static void test_an_ended_assignment_accepts_nothing(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    struct offsets_commit commit_out;
+    offsets_assign(offsets, 1);
+    deliver(offsets, 10, 13);
+    assert_true(offsets_include(offsets, 1, 10));
+    assert_true(offsets_snapshot(offsets, 1, false, &commit_out));
+    assert_false(offsets_confirm(offsets, 2));
+    assert_false(offsets_undo(offsets, 2));
+    offsets_end(offsets);
+    assert_false(offsets_is_current(offsets, 1));
+    assert_false(offsets_confirm(offsets, 1));
+    assert_false(offsets_undo(offsets, 1));
+    assert_false(offsets_finish(offsets, 1, 11));
+    assert_int_equal(begin(offsets, 11), OFFSETS_STALE);
+    offsets_assign(offsets, 2);
+    deliver(offsets, 10, 13);
+    assert_false(offsets_include(offsets, 1, 10));
+    assert_false(offsets_snapshot(offsets, 1, false, &commit_out));
+    assert_int_equal(offsets_unfinished(offsets), 3);
+    offsets_close(offsets);
+}
+
+/* 10 and 14 are undone, 11 to 13 and 15 are done. */
+static void restore_two(struct offsets *offsets, int64_t log_end, uint32_t suspects)
+{
+    struct offset_map map;
+    offset_map_init(&map, 10, suspects);
+    for (uint32_t i = 1; i < 6; i++) {
+        if (i != 4) {
+            offset_map_set_done(&map, i);
+        }
+    }
+    map.span = 6;
+    offsets_restore(offsets, 3, &map, log_end);
+}
+
+static void test_what_a_map_has_as_done_is_not_delivered_again(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    restore_two(offsets, -1, 0);
+    for (int64_t offset = 10; offset < 17; offset++) {
+        bool is_new = offset == 10 || offset == 14 || offset == 16;
+        assert_int_equal(offsets_deliver(offsets, offset), is_new);
+    }
+    assert_int_equal(offsets_unfinished(offsets), 3);
+    offsets_close(offsets);
+}
+
+static void test_a_commit_keeps_what_the_map_knew_beyond_the_deliveries(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    struct offset_map map;
+    restore_two(offsets, -1, 0);
+    assert_true(offsets_deliver(offsets, 10));
+    assert_true(offsets_include(offsets, 3, 10));
+    commit(offsets, false, &map);
+    assert_int_equal(map.position, 14);
+    assert_int_equal(map.span, 2);
+    assert_true(offset_map_is_done(&map, 1));
+    offsets_close(offsets);
+}
+
+static void test_what_is_gone_from_the_log_counts_as_done(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    restore_two(offsets, -1, 64);
+    assert_true(offsets_has_room(offsets, 5000));
+    assert_true(offsets_deliver(offsets, 5000));
+    assert_int_equal(offsets_position(offsets), 5000);
+    restore_two(offsets, -1, 64);
+    offsets_advance(offsets, 15);
+    assert_int_equal(offsets_position(offsets), 16);
+    assert_true(offsets_needs_commit(offsets));
+    offsets_close(offsets);
+}
+
+static void test_a_record_below_the_committed_offset_is_of_another_log(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    offsets_assign(offsets, 1);
+    assert_false(offsets_precedes(offsets, 0));
+    restore_two(offsets, -1, 0);
+    assert_true(offsets_precedes(offsets, 9));
+    assert_false(offsets_precedes(offsets, 10));
+    offsets_close(offsets);
+}
+
+static void test_a_gap_far_beyond_the_window_costs_nothing(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    struct offset_map map;
+    deliver(offsets, 5, 7);
+    assert_true(offsets_finish(offsets, 0, 6));
+    offsets_advance(offsets, INT64_C(1) << 60);
+    assert_false(offsets_finish(offsets, 0, 5 + 64)); // has the bit of 5
+    assert_int_equal(offsets_position(offsets), 5);
+    commit(offsets, false, &map);
+    assert_int_equal(map.position, 5);
+    assert_true(offsets_finish(offsets, 0, 5));
+    assert_int_equal(offsets_position(offsets), INT64_C(1) << 60);
+    offsets_close(offsets);
+}
+
+static void test_nothing_runs_before_a_commit_says_so(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    struct offset_map map;
+    offsets_assign(offsets, 1);
+    assert_false(offsets_needs_commit(offsets));
+    deliver(offsets, 10, 12);
+    assert_int_equal(begin(offsets, 10), OFFSETS_COMMIT);
+    assert_true(offsets_needs_commit(offsets));
+    commit(offsets, false, &map);
+    assert_int_equal(map.suspects, 64);
+    assert_int_equal(begin(offsets, 10), OFFSETS_RUN);
+    assert_int_equal(begin(offsets, 11), OFFSETS_RUN);
+    deliver(offsets, 12, 74);
+    assert_int_equal(begin(offsets, 73), OFFSETS_RUN);
+    commit(offsets, true, &map);
+    assert_int_equal(map.suspects, 0);
+    assert_int_equal(begin(offsets, 11), OFFSETS_COMMIT);
+    offsets_close(offsets);
+}
+
+static void test_suspects_begin_when_their_attempt_is_committed_and_others_wait(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    struct offset_map map;
+    restore_two(offsets, 17, 64);
+    for (int64_t offset = 10; offset < 18; offset++) {
+        (void)offsets_deliver(offsets, offset);
+    }
+    assert_true(offsets_is_careful(offsets));
+    assert_int_equal(begin(offsets, 10), OFFSETS_COMMIT);
+    assert_int_equal(begin(offsets, 16), OFFSETS_COMMIT);
+    assert_int_equal(begin(offsets, 17), OFFSETS_WAIT); // was not in the log when the owner ended
+    commit(offsets, false, &map);
+    assert_int_equal(map.suspects, 7);
+    assert_int_equal(map.attempts_count, 2);
+    assert_int_equal(begin(offsets, 10), OFFSETS_RUN);
+    assert_int_equal(begin(offsets, 14), OFFSETS_COMMIT);
+    assert_int_equal(offsets_attempts(offsets, 10), 1);
+    for (int64_t offset = 10; offset < 17; offset++) {
+        (void)offsets_include(offsets, 3, offset);
+    }
+    assert_int_equal(begin(offsets, 17), OFFSETS_WAIT);
+    commit(offsets, false, &map);
+    assert_false(offsets_is_careful(offsets));
+    assert_int_equal(map.attempts_count, 0);
+    assert_int_equal(map.suspects, 64);
+    assert_int_equal(begin(offsets, 17), OFFSETS_RUN);
+    offsets_close(offsets);
+}
+
+static void test_a_record_that_ends_its_owner_each_time_is_given_up(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    struct offset_map map;
+    offset_map_init(&map, 10, 64);
+    for (int attempt = 1; attempt <= ATTEMPTS_LIMIT; attempt++) {
+        offsets_restore(offsets, (uint32_t)attempt, &map, -1);
+        deliver(offsets, 10, 12);
+        assert_int_equal(begin(offsets, 10), OFFSETS_COMMIT);
+        commit(offsets, false, &map);
+        bool is_last = attempt == ATTEMPTS_LIMIT;
+        assert_int_equal(begin(offsets, 10), is_last ? OFFSETS_RUN_ALONE : OFFSETS_RUN);
+        assert_int_equal(begin(offsets, 11), is_last ? OFFSETS_WAIT : OFFSETS_COMMIT);
+        assert_int_equal(offsets_attempts(offsets, 10), attempt);
+    }
+    offsets_restore(offsets, 9, &map, -1);
+    deliver(offsets, 10, 12);
+    assert_int_equal(begin(offsets, 10), OFFSETS_EXHAUSTED);
+    assert_true(offsets_include(offsets, 9, 10));
+    commit(offsets, false, &map);
+    assert_int_equal(map.attempts_count, 0);
+    offsets_close(offsets);
+}
+
+static void test_an_owner_in_good_order_leaves_suspects_but_no_attempts(void **state)
+{
+    (void)state;
+    struct offsets *offsets = offsets_open(64);
+    struct offset_map map;
+    restore_two(offsets, -1, 30);
+    assert_true(offsets_deliver(offsets, 10));
+    assert_int_equal(begin(offsets, 10), OFFSETS_COMMIT);
+    commit(offsets, false, &map);
+    assert_int_equal(map.attempts_count, 1);
+    commit(offsets, true, &map);
+    assert_int_equal(map.attempts_count, 0);
+    assert_int_equal(map.suspects, 30);
+    offsets_close(offsets);
+}
+
 /* The naive model: one byte per offset. */
 enum { MODEL_OFFSETS = 4096, WINDOW = 128 };
 
@@ -167,6 +445,18 @@ int main(void)
         cmocka_unit_test(test_gaps_count_as_done),
         cmocka_unit_test(test_a_gap_longer_than_the_window_is_passed_when_nothing_is_unfinished),
         cmocka_unit_test(test_another_epoch_finishes_nothing),
+        cmocka_unit_test(test_a_commit_describes_what_is_included_and_confirmation_makes_it_done),
+        cmocka_unit_test(test_what_is_undone_is_unfinished_and_may_be_included_again),
+        cmocka_unit_test(test_an_ended_assignment_accepts_nothing),
+        cmocka_unit_test(test_what_a_map_has_as_done_is_not_delivered_again),
+        cmocka_unit_test(test_a_commit_keeps_what_the_map_knew_beyond_the_deliveries),
+        cmocka_unit_test(test_what_is_gone_from_the_log_counts_as_done),
+        cmocka_unit_test(test_a_record_below_the_committed_offset_is_of_another_log),
+        cmocka_unit_test(test_a_gap_far_beyond_the_window_costs_nothing),
+        cmocka_unit_test(test_nothing_runs_before_a_commit_says_so),
+        cmocka_unit_test(test_suspects_begin_when_their_attempt_is_committed_and_others_wait),
+        cmocka_unit_test(test_a_record_that_ends_its_owner_each_time_is_given_up),
+        cmocka_unit_test(test_an_owner_in_good_order_leaves_suspects_but_no_attempts),
         cmocka_unit_test(test_random_interleavings_agree_with_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
