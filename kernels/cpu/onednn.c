@@ -16,6 +16,7 @@
 #include <omp.h>
 #endif
 
+#include "kernels/cpu/onednn_desc.h"
 #include "kernels/dtype.h"
 
 enum { INPUT, WEIGHTS, OUTPUT, SCRATCHPAD, MEMORIES };
@@ -64,93 +65,6 @@ struct onednn_weight {
     size_t panel_stride;
 };
 
-/* A matrix's description: 2.x passes a struct by its address, 3.x a handle. */
-#if DNNL_VERSION_MAJOR >= 3
-typedef const_dnnl_memory_desc_t desc_ref;
-struct desc {
-    dnnl_memory_desc_t md;
-};
-
-static desc_ref desc_of(const struct desc *desc)
-{
-    return desc->md;
-}
-
-static void desc_close(struct desc *desc)
-{
-    if (desc->md != NULL) {
-        (void)dnnl_memory_desc_destroy(desc->md);
-    }
-}
-
-static bool desc_strided(struct desc *desc, const dnnl_dims_t sizes, const dnnl_dims_t strides,
-                         dnnl_data_type_t type)
-{
-    return dnnl_memory_desc_create_with_strides(&desc->md, 2, sizes, type, strides) == dnnl_success;
-}
-
-static bool desc_any(struct desc *desc, const dnnl_dims_t sizes, dnnl_data_type_t type)
-{
-    return dnnl_memory_desc_create_with_tag(&desc->md, 2, sizes, type, dnnl_format_tag_any) ==
-           dnnl_success;
-}
-
-static bool desc_copy(struct desc *desc, desc_ref source)
-{
-    return dnnl_memory_desc_clone(&desc->md, source) == dnnl_success;
-}
-
-static bool matmul(dnnl_primitive_desc_t *product, const struct onednn *onednn,
-                   const struct desc *descs)
-{
-    return dnnl_matmul_primitive_desc_create(product, onednn->engine, descs[0].md, descs[1].md,
-                                             NULL, descs[2].md, onednn->attributes) == dnnl_success;
-}
-#else
-typedef const dnnl_memory_desc_t *desc_ref;
-struct desc {
-    dnnl_memory_desc_t md;
-};
-
-static desc_ref desc_of(const struct desc *desc)
-{
-    return &desc->md;
-}
-
-static void desc_close(struct desc *desc)
-{
-    (void)desc;
-}
-
-static bool desc_strided(struct desc *desc, const dnnl_dims_t sizes, const dnnl_dims_t strides,
-                         dnnl_data_type_t type)
-{
-    return dnnl_memory_desc_init_by_strides(&desc->md, 2, sizes, type, strides) == dnnl_success;
-}
-
-static bool desc_any(struct desc *desc, const dnnl_dims_t sizes, dnnl_data_type_t type)
-{
-    return dnnl_memory_desc_init_by_tag(&desc->md, 2, sizes, type, dnnl_format_tag_any) ==
-           dnnl_success;
-}
-
-static bool desc_copy(struct desc *desc, desc_ref source)
-{
-    desc->md = *source;
-    return true;
-}
-
-static bool matmul(dnnl_primitive_desc_t *product, const struct onednn *onednn,
-                   const struct desc *descs)
-{
-    dnnl_matmul_desc_t operation;
-    return dnnl_matmul_desc_init(&operation, &descs[0].md, &descs[1].md, NULL, &descs[2].md) ==
-               dnnl_success &&
-           dnnl_primitive_desc_create(product, &operation, onednn->attributes, onednn->engine,
-                                      NULL) == dnnl_success;
-}
-#endif
-
 /* Primitives take their number of threads from OpenMP when they are made, and some when they run,
  * from a setting of the calling thread: one, for ours. Gives what it was. */
 static int threads_limit(int count)
@@ -198,7 +112,7 @@ static bool open_product(const struct onednn *onednn, struct shape *shape, int r
     dnnl_dims_t output_strides = {output_stride(shape, rows), 1};
     bool is_ok = desc_strided(&descs[0], input, input_strides, input_type(shape->is_bf16)) &&
                  desc_strided(&descs[2], output, output_strides, dnnl_f32) &&
-                 matmul(&chosen, onednn, descs) &&
+                 desc_matmul(&chosen, onednn->engine, onednn->attributes, descs) &&
                  dnnl_primitive_create(&shape->products[rows - 1], chosen) == dnnl_success;
     desc_close(&descs[0]);
     desc_close(&descs[2]);
