@@ -2,11 +2,10 @@
  * interleavings with what can go wrong around them. */
 #include "tests/support/cmocka.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/seed.h"
 #include "worker/offsets.h"
 
 static void test_nothing_is_committed_before_a_delivery(void **state)
@@ -420,10 +419,6 @@ static void step(struct offsets *offsets, struct model *model)
 static void test_random_interleavings_agree_with_the_model(void **state)
 {
     (void)state;
-    const char *given = getenv("TEST_SEED");
-    unsigned seed = given == NULL ? 20261u : (unsigned)strtoul(given, NULL, 10);
-    print_message("seed %u (TEST_SEED)\n", seed);
-    srand(seed);
     for (int round = 0; round < 60; round++) {
         struct offsets *offsets = offsets_open(WINDOW);
         struct model model = {.next = 0};
@@ -437,8 +432,111 @@ static void test_random_interleavings_agree_with_the_model(void **state)
     }
 }
 
+/* A log with gaps, and what is done of it, one byte per offset. */
+struct life {
+    bool exists[MODEL_OFFSETS];
+    bool is_done[MODEL_OFFSETS]; // committed
+    bool is_included[MODEL_OFFSETS];
+    int64_t read; // the next offset to be delivered
+    uint32_t epoch;
+    struct offsets_commit commit; // the last one that the broker has
+};
+
+static void read_some(struct offsets *offsets, struct life *life)
+{
+    for (size_t count = (size_t)rand() % 20; count > 0 && life->read < MODEL_OFFSETS; count--) {
+        int64_t offset = life->read;
+        if (life->exists[offset]) {
+            if (!offsets_has_room(offsets, offset)) {
+                return;
+            }
+            assert_int_equal(offsets_deliver(offsets, offset), !life->is_done[offset]);
+        }
+        life->read++;
+    }
+    if (rand() % 4 == 0) {
+        offsets_advance(offsets, life->read);
+    }
+}
+
+static void commit_some(struct offsets *offsets, struct life *life)
+{
+    int share = rand() % 8;
+    memset(life->is_included, 0, sizeof life->is_included);
+    for (int64_t offset = 0; offset < life->read; offset++) {
+        bool is_open = life->exists[offset] && !life->is_done[offset];
+        bool is_chosen = rand() % 8 < share;
+        life->is_included[offset] = is_chosen && is_open;
+        if (is_chosen) {
+            assert_int_equal(offsets_include(offsets, life->epoch, offset), is_open);
+        }
+    }
+    struct offsets_commit commit;
+    if (!offsets_snapshot(offsets, life->epoch, false, &commit)) {
+        return;
+    }
+    read_some(offsets, life); // while the commit is under way
+    if (rand() % 3 == 0) {
+        assert_true(offsets_undo(offsets, life->epoch));
+        return;
+    }
+    life->commit = commit;
+    for (int64_t offset = 0; offset < MODEL_OFFSETS; offset++) {
+        life->is_done[offset] |= life->is_included[offset];
+    }
+    if (rand() % 8 != 0) { // or it crashes before it hears of it
+        assert_true(offsets_confirm(offsets, life->epoch));
+    } else {
+        life->read = -1;
+    }
+}
+
+/* What the next owner reads is what is done, and nothing else. */
+static void start_again(struct offsets *offsets, struct life *life)
+{
+    struct offset_map map;
+    struct error error = {0};
+    struct bytes metadata = {life->commit.metadata, life->commit.metadata_size};
+    assert_true(offset_map_decode(metadata, life->commit.position, &map, &error));
+    for (int64_t offset = 0; offset < MODEL_OFFSETS; offset++) {
+        int64_t index = offset - map.position;
+        bool is_done = index < 0 || (index < map.span && offset_map_is_done(&map, (uint32_t)index));
+        if (life->exists[offset]) {
+            assert_int_equal(is_done, life->is_done[offset]);
+        }
+    }
+    offsets_restore(offsets, ++life->epoch, &map, -1);
+    life->read = map.position;
+}
+
+static void test_random_lives_of_a_partition_commit_each_record_once(void **state)
+{
+    (void)state;
+    static struct life life;
+    for (int round = 0; round < 20; round++) {
+        struct offsets *offsets = offsets_open(WINDOW);
+        assert_non_null(offsets);
+        memset(&life, 0, sizeof life);
+        int gaps = rand() % 10;
+        for (int64_t offset = 0; offset < MODEL_OFFSETS; offset++) {
+            life.exists[offset] = rand() % 10 >= gaps;
+        }
+        life.commit.metadata_size = 0;
+        start_again(offsets, &life);
+        for (int i = 0; i < 500; i++) {
+            read_some(offsets, &life);
+            commit_some(offsets, &life);
+            if (life.read < 0 || rand() % 30 == 0) {
+                start_again(offsets, &life);
+            }
+        }
+        offsets_close(offsets);
+    }
+}
+
 int main(void)
 {
+    seed_random();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_is_committed_before_a_delivery),
         cmocka_unit_test(test_commits_the_lowest_unfinished),
@@ -458,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_a_record_that_ends_its_owner_each_time_is_given_up),
         cmocka_unit_test(test_an_owner_in_good_order_leaves_suspects_but_no_attempts),
         cmocka_unit_test(test_random_interleavings_agree_with_the_model),
+        cmocka_unit_test(test_random_lives_of_a_partition_commit_each_record_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
