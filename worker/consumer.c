@@ -38,13 +38,17 @@ static bool is_blocked(const struct consumer *consumer, const struct partition *
            !offsets_has_room(partition->offsets, offset);
 }
 
+bool consumer_has_share(const struct consumer *consumer, const struct partition *partition)
+{
+    int64_t ahead = offsets_next(partition->offsets) + PARTITION_WINDOW / 2;
+    return offsets_unfinished(partition->offsets) <= quota_of(consumer) * 3 / 4 &&
+           offsets_has_room(partition->offsets, ahead);
+}
+
 /* Whether a paused partition has so much room that it is worth to fetch again. */
 static bool may_resume(const struct consumer *consumer, const struct partition *partition)
 {
-    int64_t ahead = offsets_next(partition->offsets) + PARTITION_WINDOW / 2;
-    return partition->held_count == 0 &&
-           offsets_unfinished(partition->offsets) <= quota_of(consumer) * 3 / 4 &&
-           offsets_has_room(partition->offsets, ahead);
+    return partition->held_count == 0 && consumer_has_share(consumer, partition);
 }
 
 static void change_pause(struct consumer *consumer, bool pause,

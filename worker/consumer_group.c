@@ -155,6 +155,9 @@ void consumer_finish(struct consumer *consumer, struct partition *partition, int
     if (partition->is_assigned && offsets_finish(partition->offsets, epoch, offset)) {
         partition->is_dirty = true;
         consumer->finished_count++;
+        if (partition->held_count > 0 && consumer_has_share(consumer, partition)) {
+            consumer_resume(consumer);
+        }
     }
 }
 

@@ -38,6 +38,8 @@ struct consumer {
 };
 
 struct partition *consumer_find(const struct consumer *consumer, const char *topic, int32_t number);
+/* Whether the partition has so much room again that it is worth to go on with it. */
+bool consumer_has_share(const struct consumer *consumer, const struct partition *partition);
 
 /* Registers the callbacks of the group. */
 void consumer_group_configure(rd_kafka_conf_t *conf);

@@ -23,12 +23,13 @@ static const struct property common_defaults[] = {
     {"reconnect.backoff.max.ms", "500"},
 };
 
-/* Prefetch is bounded: it is dropped when a partition is paused. */
+/* The prefetch is bounded by bytes. librdkafka looks for room in it no more than once a second, so
+ * it must hold what a worker takes in that time. */
 static const struct property consumer_defaults[] = {
     {"group.id", DEFAULT_GROUP},
     {"auto.offset.reset", "earliest"}, // librdkafka's own default would skip what is there
-    {"queued.min.messages", "5000"},
-    {"queued.max.messages.kbytes", "16384"},
+    {"queued.min.messages", "100000"},
+    {"queued.max.messages.kbytes", "65536"},
     {"fetch.error.backoff.ms", "100"},
 };
 

@@ -218,6 +218,13 @@ static void test_undecodable_values_become_dead_letters(void **state)
     assert_committed(&scene, 0, 23);
 }
 
+static void wait_for_inside(size_t count)
+{
+    for (int i = 0; i < 200 && fake_session_most() < count; i++) {
+        wait_ms(50);
+    }
+}
+
 static void test_a_full_worker_pauses_and_loses_nothing(void **state)
 {
     (void)state;
@@ -228,9 +235,7 @@ static void test_a_full_worker_pauses_and_loses_nothing(void **state)
     queue_requests(&scene, 2, 3000);
     struct running running;
     start_worker(&running, &scene.config);
-    for (int i = 0; i < 200 && fake_session_most() < 40; i++) {
-        wait_ms(50);
-    }
+    wait_for_inside(40);
     wait_ms(1000); // paused by now
     assert_int_equal(fake_session_most(), 40);
     fake_session_hold(false);
@@ -283,6 +288,38 @@ static void test_a_broker_that_is_away_shows_in_readiness_and_costs_nothing(void
     assert_committed(&scene, 0, 50);
 }
 
+static void test_a_flooded_partition_leaves_room_for_another(void **state)
+{
+    (void)state;
+    enum { SHARE = 26 }; // of one of two partitions: 40 * 2 / 3
+    struct scene scene;
+    open_scene(&scene, "flood", 2);
+    scene.config.intake_records_max = 40;
+    fake_session_hold(true);
+    queue_requests(&scene, 1, 2000); // all on partition 0
+    struct running running;
+    start_worker(&running, &scene.config);
+    wait_for_inside(SHARE);
+    wait_ms(1000);
+    assert_int_equal(fake_session_most(), SHARE);
+    for (int i = 2000; i < 2005; i++) {
+        char custom_id[32];
+        (void)snprintf(custom_id, sizeof custom_id, "r-%d", i);
+        queue_request(scene.names[0], 1, custom_id);
+    }
+    mock_broker_flush(&broker);
+    wait_for_inside(SHARE + 5);
+    assert_int_equal(fake_session_most(), SHARE + 5);
+    fake_session_hold(false);
+    struct reading reading;
+    open_reading(&reading, scene.names[1], 2005, 30000);
+    assert_each_once(&reading, 2005);
+    close_reading(&reading);
+    stop_worker(&running);
+    assert_committed(&scene, 0, 2000);
+    assert_committed(&scene, 1, 5);
+}
+
 static void test_a_result_that_is_too_large_becomes_an_error(void **state)
 {
     (void)state;
@@ -315,9 +352,7 @@ static void test_a_drain_leaves_unfinished_records_to_the_next_worker(void **sta
     queue_requests(&scene, 1, 100);
     struct running running;
     start_worker(&running, &scene.config);
-    for (int i = 0; i < 200 && fake_session_most() < 100; i++) {
-        wait_ms(50);
-    }
+    wait_for_inside(100);
     stop_worker(&running);
     assert_true(running.is_clean);
     assert_committed(&scene, 0, -1);
@@ -398,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_undecodable_values_become_dead_letters),
         cmocka_unit_test(test_a_full_worker_pauses_and_loses_nothing),
         cmocka_unit_test(test_a_broker_that_is_away_shows_in_readiness_and_costs_nothing),
+        cmocka_unit_test(test_a_flooded_partition_leaves_room_for_another),
         cmocka_unit_test(test_a_result_that_is_too_large_becomes_an_error),
         cmocka_unit_test(test_a_drain_leaves_unfinished_records_to_the_next_worker),
         cmocka_unit_test(test_a_second_worker_takes_its_share),
