@@ -367,6 +367,23 @@ static void test_a_drain_leaves_unfinished_records_to_the_next_worker(void **sta
     assert_committed(&scene, 0, 100);
 }
 
+/* r-0 to r-399 were queued twice, the others to r-999 once. The mock's rebalances cost commits, so
+ * results may come again: not the number of results counts, but that none is missing. */
+static bool has_all_of_two_rounds(const char *topic)
+{
+    bool has_all = false;
+    for (int attempt = 0; attempt < 10 && !has_all; attempt++) {
+        struct reading reading;
+        open_reading(&reading, topic, RECORDS_MAX, 3000);
+        has_all = true;
+        for (int i = 0; i < 1000; i++) {
+            has_all = has_all && reading.times[i] >= (i < 400 ? 2 : 1);
+        }
+        close_reading(&reading);
+    }
+    return has_all;
+}
+
 static void test_a_second_worker_takes_its_share(void **state)
 {
     (void)state;
@@ -379,12 +396,7 @@ static void test_a_second_worker_takes_its_share(void **state)
     start_worker(&second, &scene.config);
     wait_ms(3000);
     queue_requests(&scene, 4, 1000);
-    struct reading reading;
-    open_reading(&reading, scene.names[1], 1400, 20000);
-    for (int i = 0; i < 1000; i++) {
-        assert_true(reading.times[i] >= (i < 400 ? 2 : 1));
-    }
-    close_reading(&reading);
+    assert_true(has_all_of_two_rounds(scene.names[1]));
     wait_ms(600); // commits are made by then: the mock takes none while members leave
     stop_worker(&first);
     stop_worker(&second);
