@@ -171,7 +171,7 @@ static void test_writes_an_error_object(void **state)
     struct buffer buffer;
     buffer_init(&buffer, 4096);
     openai_error_write(&error, &buffer);
-    assert_json(parse(&buffer), "{'error':{'message':'no model \\u0027\\u0022x\xEF\xBF\xBD\\u0027',"
+    assert_json(parse(&buffer), "{'error':{'message':'no model \\u0027\\u0022x?\\u0027',"
                                 "'type':'invalid_request_error','param':'model',"
                                 "'code':'model_not_found'}}");
     error_set(&error, ERROR_INTERNAL, NULL, NULL, "broken");
