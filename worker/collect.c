@@ -38,7 +38,7 @@ struct collect {
     int32_t dead_letters_count;
     bool *is_at_end; // [responses_count + dead_letters_count]
     struct buffer line;
-    int64_t first_ms, last_ms; // of outcomes, by the broker's clock
+    int64_t first_ms, last_ms; // of the work, by the broker's clock
     struct progress progress;
 };
 
@@ -69,33 +69,17 @@ static int64_t number_of(const rd_kafka_message_t *message, const char *name)
     return *end == '\0' && number >= 0 ? number : -1;
 }
 
-static int64_t outcomes(const struct collect_result *result)
-{
-    return result->ok + result->failed + result->expired + result->dead_lettered;
-}
-
-static void count_time(struct collect *collect, const rd_kafka_message_t *message)
+/* The work lasted from the intake of a record, which is its outcome's time less what it took, to
+ * the last outcome. */
+static void count_time(struct collect *collect, const rd_kafka_message_t *message, double total_ms)
 {
     int64_t at_ms = rd_kafka_message_timestamp(message, NULL);
-    if (at_ms > 0 && (collect->first_ms == 0 || at_ms < collect->first_ms)) {
-        collect->first_ms = at_ms;
+    int64_t intake_ms = at_ms - (int64_t)total_ms;
+    if (at_ms > 0 && (collect->first_ms == 0 || intake_ms < collect->first_ms)) {
+        collect->first_ms = intake_ms;
     }
     if (at_ms > collect->last_ms) {
         collect->last_ms = at_ms;
-    }
-}
-
-static void count_response(struct collect_result *result, const struct inference_response *response)
-{
-    if (response->error != NULL) {
-        bool has_expired = bytes_equal_text(response->error->code, "deadline_exceeded");
-        *(has_expired ? &result->expired : &result->failed) += 1;
-    } else {
-        *(response->status_code < 400 ? &result->ok : &result->failed) += 1;
-    }
-    if (response->usage != NULL) {
-        result->prompt_tokens += response->usage->prompt_tokens;
-        result->completion_tokens += response->usage->completion_tokens;
     }
 }
 
@@ -175,7 +159,8 @@ static bool take_response(struct collect *collect, const rd_kafka_message_t *mes
     if (!is_first(collect, &response.source, error)) {
         return error->kind == ERROR_NONE;
     }
-    count_response(collect->result, &response);
+    totals_add_response(&collect->result->totals, &response);
+    count_time(collect, message, response.timing == NULL ? 0 : response.timing->total_ms);
     return write_line(collect, &response, value, error);
 }
 
@@ -198,7 +183,8 @@ static bool take_dead_letter(struct collect *collect, const rd_kafka_message_t *
     if (!is_first(collect, &response.source, error)) {
         return error->kind == ERROR_NONE;
     }
-    collect->result->dead_lettered++;
+    totals_add_dead_letter(&collect->result->totals);
+    count_time(collect, message, 0);
     struct error unusable = {0};
     if (write_line(collect, &response, (struct bytes){0}, &unusable)) {
         return true;
@@ -233,7 +219,6 @@ static bool take_message(struct collect *collect, const rd_kafka_message_t *mess
     if (!bytes_equal_text(header_of(message, "millrace-run-id"), collect->options->run_id)) {
         return true;
     }
-    count_time(collect, message);
     if (!is_response) {
         return take_dead_letter(collect, message, error);
     }
@@ -268,7 +253,7 @@ static bool read_outcomes(struct collect *collect, struct error *error)
             ok = take_message(collect, message, error);
             rd_kafka_message_destroy(message);
         }
-        int64_t count = outcomes(collect->result);
+        int64_t count = collect->result->totals.records;
         progress_show(&collect->progress, count, options->expected, -1);
         bool is_late = options->timeout_ms > 0 &&
                        clock_monotonic_ms() - started_ms >= (double)options->timeout_ms;
@@ -350,7 +335,7 @@ static void sum_up(struct collect *collect)
     struct collect_result *result = collect->result;
     char digest[ID_SET_DIGEST_SIZE];
     id_set_digest(collect->ids, digest);
-    int64_t count = outcomes(result);
+    int64_t count = result->totals.records;
     int64_t expected = collect->options->expected;
     result->missing = count < expected ? expected - count : 0;
     result->has_other_ids = result->missing == 0 && collect->options->digest[0] != '\0' &&

@@ -12,6 +12,7 @@
 
 #include "schemas/base/error.h"
 #include "worker/config.h"
+#include "worker/totals.h"
 
 struct collect_options {
     const struct config *config;
@@ -24,17 +25,12 @@ struct collect_options {
 };
 
 struct collect_result {
-    int64_t ok;
-    int64_t failed;
-    int64_t expired;
-    int64_t dead_lettered;
+    struct totals totals;  // of the records that have an outcome
     int64_t duplicates;    // outcomes of a source that had one
     int64_t duplicate_ids; // sources whose custom_id another source has too
     int64_t missing;
     bool has_other_ids; // as many as expected, but not those of the digest
-    int64_t prompt_tokens;
-    int64_t completion_tokens;
-    double seconds; // from the first outcome to the last, by the broker's clock
+    double seconds;     // from the first record's intake to the last outcome, by broker's clock
 };
 
 /* False with *error when reading or writing failed; missing outcomes are a result. */

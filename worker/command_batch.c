@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "pipeline/clock.h"
 #include "schemas/base/check.h"
 #include "schemas/records/record_codec.h"
 #include "worker/command.h"
@@ -39,6 +40,7 @@ struct batch {
     struct error error;
     struct progress progress;
     struct totals totals;
+    double started_ms; // when the models were there
 };
 
 static bool fail(struct batch *batch, const struct error *error)
@@ -195,7 +197,7 @@ static bool run_lines(struct batch *batch, struct error *error)
     bool is_open = session_open(&loop, batch->config, &end, &batch->session, error);
     bool is_started = is_open && empty_output(batch, error);
     if (is_started) {
-        totals_start(&batch->totals); // without the time that the model took to load
+        batch->started_ms = clock_monotonic_ms();
         fill(batch);
         while (!batch->has_failed && session_jobs(batch->session) > 0) {
             (void)uv_run(&loop, UV_RUN_ONCE);
@@ -265,6 +267,19 @@ static bool close_output(struct batch *batch, struct error *error)
                                    strerror(errno));
 }
 
+static void print_totals(const struct batch *batch, bool as_json, FILE *file)
+{
+    double seconds = (clock_monotonic_ms() - batch->started_ms) / 1e3;
+    if (!as_json) {
+        totals_print(&batch->totals, seconds, file);
+        return;
+    }
+    json_t *json = totals_json(&batch->totals, seconds);
+    (void)json_dumpf(json, file, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    (void)fputc('\n', file);
+    json_decref(json);
+}
+
 static int run_batch(struct options *options, const struct config *config, bool with_metadata)
 {
     struct batch batch = {.config = config, .input_path = options->given[0]};
@@ -285,7 +300,7 @@ static int run_batch(struct options *options, const struct config *config, bool 
     }
     // The results may be on stdout; then the totals go to stderr.
     bool is_stdout_taken = strcmp(options->given[1], "-") == 0;
-    totals_print(&batch.totals, options->wants_json, is_stdout_taken ? stderr : stdout);
+    print_totals(&batch, options->wants_json, is_stdout_taken ? stderr : stdout);
     return totals_all_ok(&batch.totals) ? EXIT_CODE_OK : EXIT_CODE_FAILED;
 }
 

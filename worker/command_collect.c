@@ -34,41 +34,30 @@ static bool read_manifest(const json_t *manifest, struct collect_options *collec
 
 static bool is_clean(const struct collect_result *result)
 {
-    return result->failed == 0 && result->expired == 0 && result->dead_lettered == 0 &&
-           result->missing == 0 && result->duplicates == 0 && result->duplicate_ids == 0 &&
-           !result->has_other_ids;
+    return totals_all_ok(&result->totals) && result->missing == 0 && result->duplicates == 0 &&
+           result->duplicate_ids == 0 && !result->has_other_ids;
 }
 
 static void print_json(const struct collect_options *collect, const struct collect_result *result)
 {
-    json_t *summary = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:f}", "run_id",
-        collect->run_id, "expected", (json_int_t)collect->expected, "ok", (json_int_t)result->ok,
-        "failed", (json_int_t)result->failed, "expired", (json_int_t)result->expired,
-        "dead_lettered", (json_int_t)result->dead_lettered, "missing", (json_int_t)result->missing,
-        "duplicates", (json_int_t)result->duplicates, "duplicate_ids",
-        (json_int_t)result->duplicate_ids, "has_other_ids", (int)result->has_other_ids,
-        "prompt_tokens", (json_int_t)result->prompt_tokens, "completion_tokens",
-        (json_int_t)result->completion_tokens, "seconds", result->seconds);
-    (void)json_dumpf(summary, stdout, JSON_COMPACT);
+    json_t *summary =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:b}", "run_id", collect->run_id, "expected",
+                  (json_int_t)collect->expected, "missing", (json_int_t)result->missing,
+                  "duplicates", (json_int_t)result->duplicates, "duplicate_ids",
+                  (json_int_t)result->duplicate_ids, "has_other_ids", (int)result->has_other_ids);
+    json_t *totals = totals_json(&result->totals, result->seconds);
+    (void)json_object_update(summary, totals);
+    (void)json_dumpf(summary, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     (void)fputc('\n', stdout);
+    json_decref(totals);
     json_decref(summary);
 }
 
 static void print_text(const struct collect_options *collect, const struct collect_result *result)
 {
-    int64_t count = result->ok + result->failed + result->expired + result->dead_lettered;
-    printf("run %s: %" PRId64 " of %" PRId64 " records have an outcome\n"
-           "ok %" PRId64 ", failed %" PRId64 ", expired %" PRId64 ", dead-lettered %" PRId64
-           ", missing %" PRId64 "\n",
-           collect->run_id, count, collect->expected, result->ok, result->failed, result->expired,
-           result->dead_lettered, result->missing);
-    printf("tokens: %" PRId64 " in, %" PRId64 " out\n", result->prompt_tokens,
-           result->completion_tokens);
-    if (result->seconds > 0) {
-        printf("%.1f s from the first outcome to the last, %.1f documents per second\n",
-               result->seconds, (double)count / result->seconds);
-    }
+    printf("run %s: %" PRId64 " of %" PRId64 " records have an outcome, %" PRId64 " missing\n",
+           collect->run_id, result->totals.records, collect->expected, result->missing);
+    totals_print(&result->totals, result->seconds, stdout);
     if (result->duplicates > 0) {
         printf("%" PRId64 " outcomes came more than once; the file has the first\n",
                result->duplicates);

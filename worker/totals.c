@@ -1,14 +1,7 @@
 /* totals: counting and printing. */
 #include "worker/totals.h"
 
-#include "pipeline/clock.h"
-
 enum { STATUS_OK = 200 };
-
-void totals_start(struct totals *totals)
-{
-    *totals = (struct totals){.started_ms = clock_monotonic_ms()};
-}
 
 void totals_add_response(struct totals *totals, const struct inference_response *response)
 {
@@ -38,19 +31,12 @@ bool totals_all_ok(const struct totals *totals)
     return totals->ok == totals->records;
 }
 
-static void print_json(const struct totals *totals, double seconds, double rate, FILE *file)
+static double rate_of(const struct totals *totals, double seconds)
 {
-    (void)fprintf(file,
-                  "{\"records\":%lld,\"ok\":%lld,\"failed\":%lld,\"expired\":%lld,"
-                  "\"dead_lettered\":%lld,\"prompt_tokens\":%lld,\"cached_tokens\":%lld,"
-                  "\"completion_tokens\":%lld,\"seconds\":%.3f,\"records_per_second\":%.2f}\n",
-                  (long long)totals->records, (long long)totals->ok, (long long)totals->failed,
-                  (long long)totals->expired, (long long)totals->dead_lettered,
-                  (long long)totals->prompt_tokens, (long long)totals->cached_tokens,
-                  (long long)totals->completion_tokens, seconds, rate);
+    return seconds > 0 ? (double)totals->records / seconds : 0;
 }
 
-static void print_lines(const struct totals *totals, double seconds, double rate, FILE *file)
+void totals_print(const struct totals *totals, double seconds, FILE *file)
 {
     (void)fprintf(file, "%lld records: %lld ok, %lld failed, %lld expired, %lld dead-lettered\n",
                   (long long)totals->records, (long long)totals->ok, (long long)totals->failed,
@@ -58,16 +44,20 @@ static void print_lines(const struct totals *totals, double seconds, double rate
     (void)fprintf(file, "tokens: %lld in (%lld cached), %lld out\n",
                   (long long)totals->prompt_tokens, (long long)totals->cached_tokens,
                   (long long)totals->completion_tokens);
-    (void)fprintf(file, "%.1f seconds, %.1f records per second\n", seconds, rate);
+    if (seconds > 0) {
+        (void)fprintf(file, "%.1f seconds, %.1f records per second\n", seconds,
+                      rate_of(totals, seconds));
+    }
 }
 
-void totals_print(const struct totals *totals, bool as_json, FILE *file)
+json_t *totals_json(const struct totals *totals, double seconds)
 {
-    double seconds = (clock_monotonic_ms() - totals->started_ms) / 1e3;
-    double rate = seconds > 0 ? (double)totals->records / seconds : 0;
-    if (as_json) {
-        print_json(totals, seconds, rate, file);
-    } else {
-        print_lines(totals, seconds, rate, file);
-    }
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "records",
+                     (json_int_t)totals->records, "ok", (json_int_t)totals->ok, "failed",
+                     (json_int_t)totals->failed, "expired", (json_int_t)totals->expired,
+                     "dead_lettered", (json_int_t)totals->dead_lettered, "prompt_tokens",
+                     (json_int_t)totals->prompt_tokens, "cached_tokens",
+                     (json_int_t)totals->cached_tokens, "completion_tokens",
+                     (json_int_t)totals->completion_tokens, "seconds", seconds,
+                     "records_per_second", rate_of(totals, seconds));
 }

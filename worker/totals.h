@@ -3,6 +3,7 @@
 #ifndef WORKER_TOTALS_H
 #define WORKER_TOTALS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,14 +19,14 @@ struct totals {
     int64_t prompt_tokens;
     int64_t cached_tokens; // part of prompt_tokens
     int64_t completion_tokens;
-    double started_ms; // monotonic
 };
 
-void totals_start(struct totals *totals);
 void totals_add_response(struct totals *totals, const struct inference_response *response);
 void totals_add_dead_letter(struct totals *totals);
 bool totals_all_ok(const struct totals *totals);
-/* A few lines for people, or one JSON object on a line. */
-void totals_print(const struct totals *totals, bool as_json, FILE *file);
+/* Lines for people. `seconds` is what the work took; 0: not known. */
+void totals_print(const struct totals *totals, double seconds, FILE *file);
+/* The same as a JSON object, which the caller frees; NULL when out of memory. */
+json_t *totals_json(const struct totals *totals, double seconds);
 
 #endif

@@ -138,8 +138,10 @@ static void test_a_run_has_each_outcome_once_and_in_order(void **state)
     CHECK(pthread_create(&running.thread, NULL, run_worker, &running) == 0);
     struct collect_result result = collect_run_named("nightly", JOBS, sent.digest, 30000);
     char *first = read_output();
-    assert_int_equal(result.ok, JOBS);
-    assert_int_equal(result.missing + result.failed + result.expired + result.dead_lettered, 0);
+    assert_int_equal(result.totals.ok, JOBS);
+    assert_int_equal(result.missing + result.totals.failed + result.totals.expired +
+                         result.totals.dead_lettered,
+                     0);
     assert_int_equal(result.duplicates, 0);
     assert_int_equal(result.duplicate_ids, 1);
     assert_false(result.has_other_ids);
@@ -157,7 +159,7 @@ static void test_what_is_missing_or_of_other_ids_is_told(void **state)
 {
     (void)state;
     struct collect_result result = collect_run_named("nightly", JOBS + 7, "", 2000);
-    assert_int_equal(result.ok, JOBS);
+    assert_int_equal(result.totals.ok, JOBS);
     assert_int_equal(result.missing, 7);
     result = collect_run_named("nightly", JOBS, "00000000000000000000000000000000", 5000);
     assert_true(result.has_other_ids);
