@@ -162,8 +162,3 @@ void attempts_confirm(struct attempts *attempts)
 {
     change(attempts, ATTEMPT_SENT, ATTEMPT_CONFIRMED);
 }
-
-void attempts_undo(struct attempts *attempts)
-{
-    change(attempts, ATTEMPT_SENT, ATTEMPT_NOTED);
-}

@@ -5,8 +5,7 @@
  * owner knows. Few run together, the fewer the more often they were tried, and the last attempt is
  * alone, so that no record is given up for another's fault.
  *
- *     counted before -> noted -> sent (in a commit that is under way) -> confirmed: may run
- *                         ^--------- undone ---------'
+ *     counted before -> noted -> sent with a commit -> confirmed: may run
  *
  * Pure; a value inside struct offsets, bounded. Thread: loop.
  */
@@ -55,9 +54,9 @@ void attempts_drop(struct attempts *attempts, int64_t first, int64_t end);
 /* Adds to the map what counts at or above its position. With `is_last` the owner ends in good
  * order, so what it had begun did not end it. */
 void attempts_write(const struct attempts *attempts, bool is_last, struct offset_map *map);
-/* A commit with what is noted is under way; it is confirmed, or undone. */
+/* A commit with what is noted is under way. */
 void attempts_send(struct attempts *attempts);
+/* It is confirmed. If it is not, the next commit carries what it had. */
 void attempts_confirm(struct attempts *attempts);
-void attempts_undo(struct attempts *attempts);
 
 #endif

@@ -7,7 +7,10 @@
 #include "schemas/base/check.h"
 #include "worker/offsets_internal.h"
 
-enum { WORD_BITS = 64 };
+enum {
+    WORD_BITS = 64,
+    CLAIM_SHARE = 16, // a commit lets at least this part of the window run
+};
 
 static size_t bytes_of_window(size_t window)
 {
@@ -271,10 +274,11 @@ enum offsets_turn offsets_begin(struct offsets *offsets, uint32_t epoch, int64_t
     if (offsets_is_careful(offsets) && !has_begun_suspects(offsets)) {
         return OFFSETS_WAIT;
     }
-    if (offset < offsets->reach) {
+    bool is_in_commit = !offsets->is_sent || offset < offsets->reach_sent;
+    if (offset < offsets->reach && is_in_commit) {
         return OFFSETS_RUN;
     }
-    offsets->wants_commit |= !offsets->is_sent || offset >= offsets->reach_sent;
+    offsets->wants_commit |= !offsets->is_sent || !is_in_commit;
     return OFFSETS_COMMIT;
 }
 
@@ -327,13 +331,20 @@ static void write_done(const struct offsets *offsets, int64_t position, struct o
 }
 
 /* What a commit at `position` says about suspects: those of an earlier owner, and what may run
- * until the next commit is confirmed. */
+ * until the next commit is confirmed. This is twice of what is known, so that a partition that is
+ * read fast soon waits for no commit, and one that is read slowly leaves few suspects. */
 static int64_t suspects_from(const struct offsets *offsets, int64_t position, bool is_last)
 {
     int64_t known = position < offsets->suspect_end ? offsets->suspect_end - position : 0;
-    bool runs_no_others = is_last || (known > 0 && !has_begun_suspects(offsets));
+    if (is_last || (known > 0 && !has_begun_suspects(offsets))) {
+        return known;
+    }
     int64_t window = (int64_t)offsets->window;
-    return runs_no_others || known > window ? known : window;
+    int64_t claim = window / CLAIM_SHARE;
+    int64_t ahead = window_end(offsets, position) - position;
+    claim = claim > 2 * ahead ? claim : 2 * ahead;
+    claim = claim < window ? claim : window;
+    return claim > known ? claim : known;
 }
 
 bool offsets_snapshot(struct offsets *offsets, uint32_t epoch, bool is_last,
@@ -398,7 +409,6 @@ bool offsets_undo(struct offsets *offsets, uint32_t epoch)
     offsets->included = 0;
     offsets->is_sent = false;
     offsets->wants_commit = true;
-    attempts_undo(&offsets->attempts);
     return true;
 }
 

@@ -7,8 +7,9 @@
 
 enum { WINDOW = 64, NOBODY = WORKERS };
 
-/* Between and behind the records are markers. */
-static const int64_t log_offsets[RECORDS_MAX] = {0, 2, 3};
+/* Between and behind the records are markers. The second record lies just beyond what the first
+ * commit lets run, the third just beyond what a commit does that has less to describe. */
+static const int64_t log_offsets[RECORDS_MAX] = {0, 4, 9};
 
 static const struct scenario *scenario;
 static const char *violation;
@@ -274,7 +275,7 @@ static bool send_offsets(const struct state *state, struct worker *worker)
     return true;
 }
 
-static bool commit(struct state *state, struct worker *worker)
+static bool commit(struct state *state, struct worker *worker, int w)
 {
     struct transaction *transaction = &worker->transaction;
     if (!worker->is_alive || transaction->phase != PHASE_SENT) {
@@ -295,6 +296,11 @@ static bool commit(struct state *state, struct worker *worker)
         model_violate(state->results[r] == 0 && is_done(&map, log_offsets[r]), "a record was lost");
         model_violate(state->results[r] == 1 && !is_done(&map, log_offsets[r]),
                       "a committed result will be repeated");
+    }
+    for (int r = 0; r < scenario->records; r++) {
+        if (worker->is_assigned && worker->work[r] == WORK_RUNNING) {
+            check_is_announced(state, worker, w, r);
+        }
     }
     model_violate((state->given_up & ~(1 << scenario->poison)) != 0,
                   "an innocent record was given up");
@@ -365,6 +371,11 @@ static bool revoke(struct state *state, struct worker *worker, int w)
         return false;
     }
     state->revokes--;
+    for (int r = 0; r < scenario->records; r++) {
+        if (worker->work[r] == WORK_RUNNING) {
+            worker->work[r] = WORK_HELD; // cancelled, before the last commit
+        }
+    }
     if (!open_transaction(worker, true)) {
         give_up(state, worker, w);
     }
@@ -423,7 +434,7 @@ bool model_move(struct state *state, enum move move, int w, int r)
     case MOVE_SEND:
         return send_offsets(state, worker);
     case MOVE_COMMIT:
-        return commit(state, worker);
+        return commit(state, worker, w);
     case MOVE_REAP:
         return abort_transaction(state, worker);
     case MOVE_LOSE:
