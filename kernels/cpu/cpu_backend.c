@@ -14,6 +14,7 @@
 
 enum {
     THREADS_MAX = 256,
+    ALIGNMENT = 64,
     CHUNKS_PER_THREAD = 4, // so that a thread that was held up leaves its share to others
 };
 
@@ -43,14 +44,20 @@ static enum kernel_status cpu_buffer_open(struct backend *backend, size_t bytes,
 {
     (void)backend;
     struct device_buffer *buffer = malloc(sizeof(*buffer));
-    if (buffer == NULL) {
-        return KERNEL_OUT_OF_MEMORY;
-    }
-    *buffer = (struct device_buffer){.data = cpu_alloc(bytes), .bytes = bytes};
-    if (buffer->data == NULL) {
+    // Zeros that the system gives cost neither time nor memory before they are touched, which most
+    // of a large KV cache may never be; so calloc, and the alignment by hand.
+    void *memory = bytes > SIZE_MAX - ALIGNMENT ? NULL : calloc(1, bytes + ALIGNMENT);
+    if (buffer == NULL || memory == NULL) {
         free(buffer);
+        free(memory);
         return KERNEL_OUT_OF_MEMORY;
     }
+    size_t beyond = (uintptr_t)memory % ALIGNMENT;
+    *buffer = (struct device_buffer){
+        .memory = memory,
+        .data = (char *)memory + (beyond == 0 ? 0 : ALIGNMENT - beyond),
+        .bytes = bytes,
+    };
     *buffer_out = buffer;
     return KERNEL_OK;
 }
@@ -59,7 +66,7 @@ static void cpu_buffer_close(struct backend *backend, struct device_buffer *buff
 {
     (void)backend;
     if (buffer != NULL) {
-        free(buffer->data);
+        free(buffer->memory);
         free(buffer);
     }
 }

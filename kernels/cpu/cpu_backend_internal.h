@@ -18,7 +18,8 @@ struct cpu_backend {
 };
 
 struct device_buffer {
-    void *data;
+    void *memory; // to be freed; data lies in it
+    void *data;   // aligned to 64
     size_t bytes;
 };
 
