@@ -2,6 +2,7 @@
 #include "pipeline/model/model_json.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +55,9 @@ bool model_json_load(const char *folder, const char *name, size_t bytes_max, jso
         return error_set(error, ERROR_CONFIG, NULL, NULL, "the path of %s is longer than %d", name,
                          PATH_MAX - 1);
     }
-    FILE *file = fopen(path, "rb");
+    // Not blocking, for what is no file: a pipe would wait for its other end.
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "rb");
     if (file == NULL) {
         return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot open %s: %s", path,
                          strerror(errno));

@@ -74,7 +74,8 @@ static bool map_file(const char *folder, struct shard *shard, struct error *erro
     if (length < 0 || (size_t)length >= sizeof(path)) {
         return fail(error, shard, NULL, "the path is too long");
     }
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    // Not blocking, for what is no file: a pipe would wait for its other end.
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0) {
         return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot open %s: %s", path,
                          strerror(errno));

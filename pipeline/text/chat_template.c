@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -104,7 +105,9 @@ static bool read_file(const char *folder, const char *name, struct buffer *out, 
         return error_set(error, ERROR_CONFIG, "invalid_model", NULL,
                          "the path of the model folder is longer than %d bytes", PATH_BYTES_MAX);
     }
-    FILE *file = fopen(path, "rb");
+    // Not blocking, for what is no file: a pipe would wait for its other end.
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "rb");
     if (file == NULL) {
         *is_absent_out = errno == ENOENT;
         return *is_absent_out || error_set(error, ERROR_CONFIG, "invalid_model", NULL,
@@ -226,6 +229,10 @@ static bool parse_configured(struct chat_template *chat_template, const char *fo
     }
     if (json_is_array(source)) {
         return parse_named(chat_template, source, error);
+    }
+    if (source != NULL && !json_is_null(source)) {
+        return error_set(error, ERROR_CONFIG, "invalid_template", NULL,
+                         "chat_template in tokenizer_config.json must be a text or a list");
     }
     return error_set(error, ERROR_NOT_FOUND, "no_chat_template", NULL,
                      "%s has neither chat_template.jinja nor chat_template in "

@@ -215,6 +215,8 @@ static void a_folder_without_a_usable_template_is_refused(void **state)
     expect_folder_refused(*state, ERROR_CONFIG, "must have a name and a template");
     put_file(*state, "tokenizer_config.json", "{\"chat_template\": []}");
     expect_folder_refused(*state, ERROR_CONFIG, "no template with the name default");
+    put_file(*state, "tokenizer_config.json", "{\"chat_template\": 5}");
+    expect_folder_refused(*state, ERROR_CONFIG, "must be a text or a list");
     put_file(*state, "tokenizer_config.json", "[");
     expect_folder_refused(*state, ERROR_CONFIG, "is not a JSON object (line 1)");
 }
