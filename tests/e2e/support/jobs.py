@@ -37,6 +37,15 @@ def encode(request):
     return json.dumps(request).encode()
 
 
+def write_lines(path, requests):
+    path.write_bytes(b"".join(encode(request) + b"\n" for request in requests))
+    return path
+
+
+def read_lines(path):
+    return [json.loads(text) for text in path.read_text().splitlines()]
+
+
 def text_of(body):
     """The answer in an OpenAI chat or completion response."""
     choice = body["choices"][0]
