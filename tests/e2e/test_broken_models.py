@@ -75,8 +75,8 @@ def raw_header(text):
 
 
 def overlap(tensors):
-    first, second = [name for name in sorted(tensors) if name.endswith("input_layernorm.weight")][:2]
-    tensors[second]["data_offsets"] = tensors[first]["data_offsets"]
+    norms = sorted(name for name in tensors if name.endswith("input_layernorm.weight"))
+    tensors[norms[1]]["data_offsets"] = tensors[norms[0]]["data_offsets"]
 
 
 def surplus_layer(tensors):
