@@ -177,6 +177,27 @@ static void test_cancelled_jobs_are_dropped_and_others_go_on(void **state)
     close_fixture(fixture);
 }
 
+static void test_a_cancelled_job_stays_so_when_waiting_ones_are_cancelled_later(void **state)
+{
+    (void)state;
+    const char *sets[] = {"scripted.latency.ms=400"};
+    struct fixture *fixture = open_fixture(sets, 1);
+    for (int i = 0; i < 10; i++) {
+        session_intake(fixture->session, make_job(fixture, i, valid));
+    }
+    double end_ms = clock_monotonic_ms() + 100; // the generator has them by then
+    while (clock_monotonic_ms() < end_ms) {
+        (void)uv_run(&fixture->loop, UV_RUN_NOWAIT);
+    }
+    session_cancel(fixture->session, is_odd, NULL, false);
+    session_cancel(fixture->session, is_odd, NULL, true);
+    run(fixture);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(fixture->outcome[i], i % 2 == 1 ? OUTCOME_DROPPED : OUTCOME_RESPONSE);
+    }
+    close_fixture(fixture);
+}
+
 static void test_credits_bound_what_is_inside_and_room_is_announced(void **state)
 {
     (void)state;
@@ -224,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_refusals_say_why_and_cost_nobody_else),
         cmocka_unit_test(test_a_passed_deadline_is_an_answer_before_and_during_the_work),
         cmocka_unit_test(test_cancelled_jobs_are_dropped_and_others_go_on),
+        cmocka_unit_test(test_a_cancelled_job_stays_so_when_waiting_ones_are_cancelled_later),
         cmocka_unit_test(test_credits_bound_what_is_inside_and_room_is_announced),
         cmocka_unit_test(test_a_single_record_larger_than_the_credits_still_fits),
         cmocka_unit_test(test_closing_with_work_inside_frees_everything),
