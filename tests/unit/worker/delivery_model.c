@@ -350,7 +350,7 @@ static bool settle(struct state *state, struct worker *worker, int w)
     struct offsets *offsets = offsets_of(worker);
     bool is_current = is_committed ? offsets_confirm(offsets, transaction->epoch)
                                    : offsets_undo(offsets, transaction->epoch);
-    for (int r = 0; r < scenario->records && is_current; r++) {
+    for (int r = 0; r < RECORDS_MAX && is_current; r++) {
         if ((transaction->records >> r & 1) != 0) {
             worker->work[r] = is_committed ? WORK_NONE : WORK_ANSWERED;
         }
