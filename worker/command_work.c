@@ -62,17 +62,13 @@ static bool open_http(struct work *work, const struct config *config, struct err
 
 static bool run(struct work *work, const struct config *config, struct error *error)
 {
-    if (config->delivery_guarantee == GUARANTEE_EXACTLY_ONCE) {
-        return error_set(error, ERROR_CONFIG, NULL, NULL,
-                         "delivery.guarantee exactly_once is not available, use at_least_once");
-    }
     if (!worker_open(&work->loop, config, &work->worker, error)) {
         return false;
     }
     watch_signals(work);
     bool ok = open_http(work, config, error);
     if (ok) {
-        log_event(LOG_INFO, "worker_started", "worker=%s topic=%s guarantee=at_least_once",
+        log_event(LOG_INFO, "worker_started", "worker=%s topic=%s",
                   config->worker_id, config->topics.requests);
         ok = worker_run(work->worker, error);
     }

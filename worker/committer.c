@@ -11,6 +11,7 @@
 #include "schemas/base/check.h"
 #include "worker/log.h"
 #include "worker/producer.h"
+#include "worker/transactor.h"
 
 enum {
     BATCH_MAX = 4096,
@@ -20,13 +21,16 @@ enum {
     BACKOFF_MAX_MS = 2000,
     STUCK_MS = 5000, // a batch that nobody acknowledged for so long shows in readiness
     CLOSE_TIMEOUT_MS = 5000,
+    START_TIMEOUT_MS = 30000,
 };
 
 struct committer {
     pthread_t thread;
     struct producer *producer; // the thread's
-    struct mailbox *posted;
+    struct mailbox *posted;    // of deliveries, or of transactions
     struct mailbox *done;
+    bool is_exactly_once;
+    struct transactor transactor; // the thread's
 
     pthread_mutex_t mutex; // holds is_awake and is_closing
     pthread_cond_t is_changed;
@@ -156,20 +160,38 @@ static void hand_back(struct committer *committer)
     committer->batch_count = 0;
 }
 
+/* False when nothing was posted. */
+static bool publish_posted(struct committer *committer)
+{
+    if (committer->is_exactly_once) {
+        void *transaction;
+        if (mailbox_take(committer->posted, &transaction, 1) == 0) {
+            return false;
+        }
+        transactor_run(&committer->transactor, transaction);
+        CHECK(mailbox_post(committer->done, transaction));
+        return true;
+    }
+    committer->batch_count = mailbox_take(committer->posted, (void **)committer->batch, BATCH_MAX);
+    if (committer->batch_count == 0) {
+        return false;
+    }
+    publish_batch(committer);
+    hand_back(committer);
+    return true;
+}
+
 static void *run(void *context)
 {
     struct committer *committer = context;
     for (;;) {
-        committer->batch_count =
-            mailbox_take(committer->posted, (void **)committer->batch, BATCH_MAX);
-        if (committer->batch_count > 0) {
-            publish_batch(committer);
-            hand_back(committer);
-        } else if (!sleep_at_most(committer, IDLE_MS)) {
-            return NULL;
-        } else {
-            (void)producer_wait(committer->producer, 0);
+        if (publish_posted(committer)) {
+            continue;
         }
+        if (!sleep_at_most(committer, IDLE_MS)) {
+            return NULL;
+        }
+        (void)producer_wait(committer->producer, 0);
     }
 }
 
@@ -193,13 +215,36 @@ static void free_parts(struct committer *committer)
     free(committer);
 }
 
-bool committer_open(const struct config *config, size_t inside_max, struct committer_wake wake_loop,
-                    struct committer **committer_out, struct error *error)
+static void sleep_for_transactor(void *context, int timeout_ms)
+{
+    (void)sleep_at_most(context, timeout_ms);
+}
+
+static bool open_producer(struct committer *committer, const struct config *config,
+                          struct error *error)
+{
+    enum kafka_role role = committer->is_exactly_once ? KAFKA_TRANSACTIONAL : KAFKA_PRODUCER;
+    if (!producer_open(config, role, &committer->producer, error)) {
+        return false;
+    }
+    if (!committer->is_exactly_once) {
+        return true;
+    }
+    struct transactor_host host = {sleep_for_transactor, committer, &committer->is_abandoning,
+                                   &committer->is_stuck};
+    transactor_init(&committer->transactor, config, committer->producer, host);
+    return transactor_start(&committer->transactor, START_TIMEOUT_MS, error);
+}
+
+bool committer_open(const struct config *config, bool is_exactly_once, size_t inside_max,
+                    struct committer_wake wake_loop, struct committer **committer_out,
+                    struct error *error)
 {
     struct committer *committer = calloc(1, sizeof *committer);
     if (committer == NULL) {
         return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the committer");
     }
+    committer->is_exactly_once = is_exactly_once;
     init_condition(committer);
     committer->posted = mailbox_open(inside_max, wake, committer);
     committer->done = mailbox_open(inside_max, wake_loop.on_done, wake_loop.context);
@@ -207,7 +252,7 @@ bool committer_open(const struct config *config, size_t inside_max, struct commi
     if (!is_open) {
         (void)error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the committer");
     }
-    is_open = is_open && producer_open(config, &committer->producer, error);
+    is_open = is_open && open_producer(committer, config, error);
     if (is_open && pthread_create(&committer->thread, NULL, run, committer) != 0) {
         is_open = error_set(error, ERROR_FATAL, NULL, NULL, "cannot start the committer's thread");
     }
@@ -219,18 +264,36 @@ bool committer_open(const struct config *config, size_t inside_max, struct commi
     return true;
 }
 
-void committer_close(struct committer *committer)
+void committer_stop(struct committer *committer)
 {
-    if (committer == NULL) {
-        return;
-    }
     committer_abandon(committer);
     CHECK(pthread_mutex_lock(&committer->mutex) == 0);
     committer->is_closing = true;
     CHECK(pthread_cond_signal(&committer->is_changed) == 0);
     CHECK(pthread_mutex_unlock(&committer->mutex) == 0);
     CHECK(pthread_join(committer->thread, NULL) == 0);
+}
+
+void committer_close(struct committer *committer)
+{
+    if (committer == NULL) {
+        return;
+    }
+    if (!committer->is_closing) { // which only the loop sets
+        committer_stop(committer);
+    }
     free_parts(committer);
+}
+
+void committer_post_transaction(struct committer *committer, struct transaction *transaction)
+{
+    CHECK(mailbox_post(committer->posted, transaction));
+}
+
+struct transaction *committer_take_transaction(struct committer *committer)
+{
+    void *transaction;
+    return mailbox_take(committer->done, &transaction, 1) == 0 ? NULL : transaction;
 }
 
 void committer_post(struct committer *committer, struct delivery *delivery)

@@ -34,6 +34,7 @@ static const struct {
     {"enable.auto.offset.store", "an offset is done when its result is committed"},
     {"isolation.level", "aborted requests must not be answered"},
     {"enable.idempotence", "a retried send must not publish a result twice"},
+    {"transactional.id", "it is made of group.id and worker.id"},
     {"partition.assignment.strategy", "rebalancing must not take partitions that stay"},
 };
 
@@ -262,6 +263,7 @@ static bool fill_worker_id(struct config_builder *builder)
                      UINT64_C(0x9E3779B97F4A7C15); // the golden ratio spreads the low bits
     (void)snprintf(id, sizeof id, "%s-%ld-%08" PRIx64, host, (long)getpid(), mixed >> 32);
     config->worker_id = copy_text(config, id);
+    config->worker_id_is_unique = true;
     const struct config_place place = {.source = "worker.id"};
     return config->worker_id != NULL || config_fail(builder, &place, "no memory");
 }

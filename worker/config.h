@@ -69,9 +69,13 @@ struct config {
     char *mode; // answer
     enum config_format output_format;
     enum config_guarantee delivery_guarantee;
-    char *worker_id;    // unique per process by default
-    char *registry_url; // "" = none
+    char *worker_id;          // unique per process by default
+    bool worker_id_is_unique; // nobody has set it
+    char *registry_url;       // "" = none
     int64_t drain_timeout_ms;
+    int64_t transaction_records_max;
+    int64_t transaction_bytes_max;
+    int64_t transaction_interval_ms;
     int64_t attempts_max;
     int64_t intake_bytes_max; // credits: memory of the records inside
     int64_t intake_records_max;

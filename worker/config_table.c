@@ -35,7 +35,15 @@ const struct setting config_settings[] = {
      "Form of what is written: OpenAI's JSON line, Avro single objects, or Avro with a registry's "
      "schema id. What is read may have any of them."},
     {"delivery.guarantee", SETTING_CHOICE, AT(delivery_guarantee), "auto",
-     "auto|exactly_once|at_least_once", 0, 0, "What readers of the result topics may rely on."},
+     "auto|exactly_once|at_least_once", 0, 0,
+     "What read_committed readers of the result topics may rely on; auto is exactly_once, and "
+     "at_least_once where the broker has no transactions."},
+    {"transaction.records.max", SETTING_INT, AT(transaction_records_max), "2000", NULL, 1, 100000,
+     "Results that go into one transaction."},
+    {"transaction.bytes.max", SETTING_BYTES, AT(transaction_bytes_max), "32MiB", NULL, 1024, TIB,
+     "Likewise, in bytes of keys and values; a larger result goes alone."},
+    {"transaction.interval.ms", SETTING_INT, AT(transaction_interval_ms), "100", NULL, 0, 60000,
+     "How long a result waits for others to share its transaction."},
     {"registry.url", SETTING_TEXT, AT(registry_url), "", NULL, 0, 2000,
      "Schema registry (Confluent's REST API); empty for none."},
     {"worker.id", SETTING_TEXT, AT(worker_id), "", NULL, 0, 200,

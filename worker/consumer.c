@@ -1,4 +1,4 @@
-/* consumer, first half: its life, and the flow of records from librdkafka's queue to the end. */
+/* consumer, first part: its life, and the flow of records from librdkafka's queue to the end. */
 #include "worker/consumer.h"
 
 #include <jansson.h>
@@ -100,14 +100,29 @@ static enum intake_result offer(struct consumer *consumer, struct partition *par
     if (is_blocked(consumer, partition, message->offset)) {
         return INTAKE_BLOCKED;
     }
-    if (message->offset < offsets_next(partition->offsets)) {
-        return INTAKE_TAKEN; // it came twice
+    if (offsets_is_done(partition->offsets, message->offset)) {
+        (void)offsets_deliver(partition->offsets, message->offset);
+        return INTAKE_TAKEN; // it came twice, or was answered in an earlier assignment
     }
     enum intake_result result = consumer->end.on_record(consumer->end.context, partition, message);
     if (result == INTAKE_TAKEN) {
         CHECK(offsets_deliver(partition->offsets, message->offset));
     }
     return result;
+}
+
+/* Says once where a group without offsets begins on a topic that has records: a group that forgot
+ * its offsets answers again. `offset` is the first record's, or the end. */
+static void announce_start(struct partition *partition, int64_t offset, bool has_records)
+{
+    if (partition->is_new && has_records) {
+        log_event(
+            LOG_WARN, "group_has_no_offsets",
+            "topic=%s partition=%d start=%lld reason=the topic has records, and this group has "
+            "never committed any, or its offsets have expired",
+            partition->topic, (int)partition->number, (long long)offset);
+    }
+    partition->is_new = false;
 }
 
 static void hold(struct consumer *consumer, struct partition *partition,
@@ -136,10 +151,16 @@ static void on_record(struct consumer *consumer, rd_kafka_message_t *message)
 {
     struct partition *partition =
         consumer_find(consumer, rd_kafka_topic_name(message->rkt), message->partition);
-    if (partition == NULL || consumer->is_draining) {
+    if (partition == NULL || partition->is_leaving || consumer->is_draining) {
         rd_kafka_message_destroy(message); // not committed, so it comes again
         return;
     }
+    if (offsets_precedes(partition->offsets, message->offset)) {
+        log_event(LOG_WARN, "log_begins_anew", "topic=%s partition=%d offset=%lld",
+                  partition->topic, (int)partition->number, (long long)message->offset);
+        offsets_assign(partition->offsets, ++consumer->epoch);
+    }
+    announce_start(partition, message->offset, true);
     enum intake_result result = INTAKE_BLOCKED;
     if (partition->held_count == 0) {
         result = offer(consumer, partition, message);
@@ -160,7 +181,8 @@ static void on_event(struct consumer *consumer, const rd_kafka_message_t *messag
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         struct partition *partition =
             consumer_find(consumer, rd_kafka_topic_name(message->rkt), message->partition);
-        if (partition != NULL && !consumer->is_draining) {
+        if (partition != NULL && !partition->is_leaving && !consumer->is_draining) {
+            announce_start(partition, message->offset, message->offset > 0);
             partition->end_position = message->offset;
             pass_end(partition);
         }
@@ -242,6 +264,7 @@ static void turn(struct consumer *consumer)
         retry_held(consumer);
     }
     poll_queue(consumer);
+    consumer_step_rebalances(consumer);
     consumer_commit_some(consumer);
 }
 
@@ -381,6 +404,11 @@ bool consumer_open(uv_loop_t *loop, const struct config *config, const struct co
     return true;
 }
 
+void consumer_use_transactions(struct consumer *consumer)
+{
+    consumer->is_exactly_once = true;
+}
+
 bool consumer_start(struct consumer *consumer, const char *topic, struct error *error)
 {
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
@@ -433,13 +461,17 @@ bool consumer_close(struct consumer *consumer, int timeout_ms)
     }
     consumer_drain(consumer);
     commit_last(consumer, timeout_ms);
+    consumer->is_closing = true;
+    consumer_step_rebalances(consumer);
     leave_group(consumer, timeout_ms);
+    consumer_drop_rebalances(consumer);
     rd_kafka_queue_io_event_enable(consumer->queue, -1, NULL, 0);
     rd_kafka_queue_destroy(consumer->queue);
     while (consumer->partitions != NULL) { // left over when the group did not answer
         struct partition *partition = consumer->partitions;
         consumer->partitions = partition->next;
         partition->is_assigned = false;
+        offsets_end(partition->offsets);
         partition_drop_held(partition);
         partition_release(partition);
     }

@@ -8,7 +8,8 @@
  *
  *     poll -> end.on_record -> TAKEN: offsets know it, its job refers to the partition
  *                           -> else held; tried again on consumer_resume and on each tick
- *     consumer_finish -> offsets -> commit of the lowest unfinished offset, a few times a second
+ *     at least once: consumer_finish -> offsets -> commit of the lowest unfinished offset, a few
+ *     times a second; exactly once: consumer_snapshot -> transaction -> consumer_settle
  *
  * Thread: loop, all of it.
  */
@@ -39,7 +40,7 @@ struct consumer_end {
     /* Whether there is room for so many records that paused partitions should resume. */
     bool (*has_ample_room)(void *context);
     /* The partition is about to be given up: finish what can be finished at once, cancel the rest.
-     */
+     * Exactly once, the next snapshot has its last commit. */
     void (*on_revoke)(void *context, struct partition *partition);
     /* The client can go on no longer. */
     void (*on_failure)(void *context, const struct error *error);
@@ -49,11 +50,27 @@ struct consumer_end {
 MUST_CHECK bool consumer_open(uv_loop_t *loop, const struct config *config,
                               const struct consumer_end *end, struct consumer **consumer_out,
                               struct error *error);
+/* From now on offsets are committed with results only. Before consumer_start. */
+void consumer_use_transactions(struct consumer *consumer);
 /* Subscribes to the topic; records come from now on. */
 MUST_CHECK bool consumer_start(struct consumer *consumer, const char *topic, struct error *error);
 
 /* The record of the partition at `offset` has its outcome, published. */
 void consumer_finish(struct consumer *consumer, struct partition *partition, int64_t offset);
+/* Exactly once. `is_last`: nothing runs any more, and nothing will before the group is left.
+ * Whether the group does not know yet what these partitions have done. */
+bool consumer_needs_commit(const struct consumer *consumer, bool is_last);
+/* Whether a partition waits for its last commit before it is given up. */
+bool consumer_is_leaving(const struct consumer *consumer);
+/* The group's metadata as a member; brokers refuse offsets with that of another membership. NULL
+ * when this worker is no member now. The caller's. */
+rd_kafka_consumer_group_metadata_t *consumer_membership(const struct consumer *consumer);
+/* What to commit together with the results that are included in it (offsets_include). The caller's;
+ * no other snapshot is unsettled. */
+rd_kafka_topic_partition_list_t *consumer_snapshot(struct consumer *consumer, bool is_last);
+/* The snapshot was committed, or will never be. */
+void consumer_settle(struct consumer *consumer, const rd_kafka_topic_partition_list_t *offsets,
+                     bool is_committed);
 /* There may be room again, or a record need not wait any longer. Cheap; acts on the loop's next
  * turn. */
 void consumer_resume(struct consumer *consumer);

@@ -1,18 +1,28 @@
-/* consumer, second half: what the group assigns and takes back, and the commits of offsets. Only
- * explicit offsets are committed: rd_kafka_offsets_store of librdkafka 2.0.2 loses the metadata. */
+/* consumer, second part: what the group assigns and takes back.
+ *
+ * librdkafka waits for the answer to a change of the assignment, and goes on with heartbeats
+ * meanwhile, so the answer can come later, from the loop, while polling goes on:
+ *
+ *     assign: read what the group has committed -> open the partitions there -> answer
+ *     revoke: cancel their work -> wait for the transaction with their last commit -> answer
+ *
+ * Partitions that are lost already are given up at once. Changes are answered in their order. */
 #include "worker/consumer_internal.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "schemas/base/check.h"
+#include "worker/kafka_client.h"
 #include "worker/log.h"
 #include "worker/metrics.h"
 
 enum {
-    COMMIT_INTERVAL_MS = 250,
-    COMMIT_RECORDS = 2000,    // or earlier, after so many
-    COMMIT_TIMEOUT_MS = 3000, // of the last commit before a partition is given up
+    COMMIT_TIMEOUT_MS = 3000, // at least once: of the last commit before a partition is given up
+    // Exactly once: so long may the last transaction take. Should it come later, the broker refuses
+    // its offsets, because the group's generation is another one by then.
+    LEAVE_TIMEOUT_MS = 30000,
 };
 
 struct partition *consumer_find(const struct consumer *consumer, const char *topic, int32_t number)
@@ -26,155 +36,75 @@ struct partition *consumer_find(const struct consumer *consumer, const char *top
     return NULL;
 }
 
-/* Those whose position moved, marked as committed. NULL when there are none. */
-static rd_kafka_topic_partition_list_t *take_positions(struct consumer *consumer)
+static void open_partition(struct consumer *consumer, const rd_kafka_topic_partition_t *committed,
+                           rd_kafka_topic_partition_t *element)
 {
-    rd_kafka_topic_partition_list_t *list = NULL;
-    for (struct partition *partition = consumer->partitions; partition != NULL;
-         partition = partition->next) {
-        int64_t position = offsets_position(partition->offsets);
-        if (!partition->is_dirty || position <= partition->committed) {
-            continue;
-        }
-        if (list == NULL) {
-            list = rd_kafka_topic_partition_list_new((int)consumer->partitions_count);
-        }
-        rd_kafka_topic_partition_list_add(list, partition->topic, partition->number)->offset =
-            position;
-        partition->is_dirty = false;
-        partition->committed = position;
-    }
-    return list;
-}
-
-/* What was not committed is tried again. False when there is such. */
-static bool on_commit_report(struct consumer *consumer, rd_kafka_resp_err_t code,
-                             const rd_kafka_topic_partition_list_t *list)
-{
-    if (code == RD_KAFKA_RESP_ERR__NO_OFFSET || list == NULL) {
-        return code == RD_KAFKA_RESP_ERR__NO_OFFSET;
-    }
-    bool is_committed = true;
-    metrics_add(METRIC_COMMITS, METRIC_COMMITTED, code == RD_KAFKA_RESP_ERR_NO_ERROR ? 1 : 0);
-    for (int i = 0; i < list->cnt; i++) {
-        const rd_kafka_topic_partition_t *element = &list->elems[i];
-        rd_kafka_resp_err_t cause =
-            element->err != RD_KAFKA_RESP_ERR_NO_ERROR ? element->err : code;
-        if (cause == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            continue;
-        }
-        is_committed = false;
-        log_event(LOG_WARN, "commit_failed", "topic=%s partition=%d offset=%lld code=%s",
-                  element->topic, (int)element->partition, (long long)element->offset,
-                  rd_kafka_err2name(cause));
-        struct partition *partition = consumer_find(consumer, element->topic, element->partition);
-        if (partition != NULL) {
-            partition->committed = -1;
-            partition->is_dirty = true;
-        }
-    }
-    return is_committed;
-}
-
-static void on_commit(rd_kafka_t *client, rd_kafka_resp_err_t code,
-                      rd_kafka_topic_partition_list_t *list, void *context)
-{
-    (void)client;
-    struct consumer *consumer = context;
-    consumer->is_commit_pending = false;
-    metrics_observe(METRIC_COMMIT_TIME, 0,
-                    (double)(uv_hrtime() - consumer->commit_started_ns) / 1e9);
-    (void)on_commit_report(consumer, code, list);
-}
-
-void consumer_commit_some(struct consumer *consumer)
-{
-    uint64_t now_ms = uv_now(consumer->loop);
-    bool is_time = now_ms >= consumer->commit_at_ms || consumer->finished_count >= COMMIT_RECORDS;
-    if (consumer->is_commit_pending || !is_time) {
-        return;
-    }
-    rd_kafka_topic_partition_list_t *list = take_positions(consumer);
-    consumer->commit_at_ms = now_ms + COMMIT_INTERVAL_MS;
-    consumer->finished_count = 0;
-    if (list == NULL) {
-        return;
-    }
-    consumer->commit_started_ns = uv_hrtime();
-    rd_kafka_resp_err_t code = rd_kafka_commit(consumer->client, list, 1);
-    consumer->is_commit_pending = code == RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        (void)on_commit_report(consumer, code, list);
-    }
-    rd_kafka_topic_partition_list_destroy(list);
-}
-
-struct commit_wait {
-    struct consumer *consumer;
-    bool is_done;
-    bool is_committed;
-};
-
-static void on_awaited_commit(rd_kafka_t *client, rd_kafka_resp_err_t code,
-                              rd_kafka_topic_partition_list_t *list, void *context)
-{
-    (void)client;
-    struct commit_wait *wait = context;
-    wait->is_done = true;
-    wait->is_committed = on_commit_report(wait->consumer, code, list);
-}
-
-bool consumer_commit_now(struct consumer *consumer, int timeout_ms)
-{
-    rd_kafka_topic_partition_list_t *list = take_positions(consumer);
-    if (list == NULL) {
-        return true;
-    }
-    // Its own queue, so that nothing but this commit is served while waiting, and so that a report
-    // that comes too late is dropped with the queue.
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->client);
-    struct commit_wait wait = {.consumer = consumer};
-    rd_kafka_resp_err_t code =
-        rd_kafka_commit_queue(consumer->client, list, queue, on_awaited_commit, &wait);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        (void)on_commit_report(consumer, code, list);
+    struct partition *partition =
+        partition_open(element->topic, element->partition, ++consumer->epoch);
+    CHECK(partition != NULL); // some KiB at the start of an assignment
+    partition->assigned_ms = uv_now(consumer->loop);
+    if (committed->offset < 0) {
+        partition->is_new = true;
+        element->offset = RD_KAFKA_OFFSET_INVALID; // as auto.offset.reset says
     } else {
-        uint64_t until_ns = uv_hrtime() + (uint64_t)timeout_ms * 1000000;
-        while (!wait.is_done && uv_hrtime() < until_ns) {
-            (void)rd_kafka_queue_poll_callback(queue, 50);
+        struct offset_map map;
+        struct error error = {0};
+        struct bytes text = {committed->metadata, committed->metadata_size};
+        if (!offset_map_decode(text, committed->offset, &map, &error)) {
+            log_event(LOG_WARN, "offset_map_refused",
+                      "topic=%s partition=%d offset=%" PRId64 " reason=%s", element->topic,
+                      (int)element->partition, committed->offset, error.message);
         }
+        offsets_restore(partition->offsets, consumer->epoch, &map, -1);
+        element->offset = committed->offset;
     }
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_topic_partition_list_destroy(list);
-    return wait.is_committed;
+    partition->next = consumer->partitions;
+    consumer->partitions = partition;
+    consumer->partitions_count++;
+    log_event(LOG_INFO, "partition_assigned", "topic=%s partition=%d epoch=%u offset=%" PRId64,
+              element->topic, (int)element->partition, (unsigned)consumer->epoch,
+              committed->offset < 0 ? -1 : committed->offset);
 }
 
-void consumer_finish(struct consumer *consumer, struct partition *partition, int64_t offset)
+static void log_refusal(rd_kafka_error_t *error)
 {
-    uint32_t epoch = offsets_epoch(partition->offsets);
-    if (partition->is_assigned && offsets_finish(partition->offsets, epoch, offset)) {
-        partition->is_dirty = true;
-        consumer->finished_count++;
-        if (partition->held_count > 0 && consumer_has_share(consumer, partition)) {
-            consumer_resume(consumer);
-        }
+    if (error != NULL) {
+        log_event(LOG_WARN, "rebalance_failed", "reason=%s", rd_kafka_error_string(error));
+        rd_kafka_error_destroy(error);
     }
 }
 
-static void assign(struct consumer *consumer, rd_kafka_topic_partition_list_t *list)
+/* True when it is answered. */
+static bool step_assign(struct consumer *consumer, struct rebalance *rebalance)
 {
-    for (int i = 0; i < list->cnt; i++) {
-        const rd_kafka_topic_partition_t *element = &list->elems[i];
-        struct partition *partition =
-            partition_open(element->topic, element->partition, ++consumer->epoch);
-        CHECK(partition != NULL); // 9 KiB at the start of an assignment
-        partition->next = consumer->partitions;
-        consumer->partitions = partition;
-        consumer->partitions_count++;
-        log_event(LOG_INFO, "partition_assigned", "topic=%s partition=%d epoch=%u", element->topic,
-                  (int)element->partition, (unsigned)consumer->epoch);
+    rd_kafka_topic_partition_list_t *list = rebalance->list;
+    if (consumer->is_closing) { // an answer that takes nothing
+        while (list->cnt > 0) {
+            CHECK(rd_kafka_topic_partition_list_del_by_idx(list, list->cnt - 1) == 1);
+        }
+    }
+    if (list->cnt > 0) {
+        if (rebalance->read == NULL) {
+            rebalance->read =
+                group_read_open(consumer->client, kafka_client_group(consumer->config), list,
+                                consumer->wake_fds[1]);
+        }
+        const rd_kafka_topic_partition_list_t *committed =
+            group_read_step(rebalance->read, uv_now(consumer->loop));
+        if (committed == NULL) {
+            return false;
+        }
+        for (int i = 0; i < list->cnt; i++) {
+            open_partition(consumer,
+                           rd_kafka_topic_partition_list_find(
+                               (rd_kafka_topic_partition_list_t *)(uintptr_t)committed,
+                               list->elems[i].topic, list->elems[i].partition),
+                           &list->elems[i]);
+        }
     }
     consumer->is_assigned = true;
+    log_refusal(rd_kafka_incremental_assign(consumer->client, list));
+    return true;
 }
 
 static void unlink_partition(struct consumer *consumer, struct partition *partition)
@@ -188,58 +118,138 @@ static void unlink_partition(struct consumer *consumer, struct partition *partit
     consumer->partitions_count--;
 }
 
-static void revoke(struct consumer *consumer, const rd_kafka_topic_partition_list_t *list,
-                   bool is_lost)
+static struct partition *find_of(const struct consumer *consumer,
+                                 const rd_kafka_topic_partition_t *element)
 {
-    for (int i = 0; i < list->cnt; i++) {
-        struct partition *partition =
-            consumer_find(consumer, list->elems[i].topic, list->elems[i].partition);
+    return consumer_find(consumer, element->topic, element->partition);
+}
+
+static void begin_revoke(struct consumer *consumer, struct rebalance *rebalance)
+{
+    rebalance->is_begun = true;
+    rebalance->until_ms = uv_now(consumer->loop) + LEAVE_TIMEOUT_MS;
+    for (int i = 0; i < rebalance->list->cnt; i++) {
+        struct partition *partition = find_of(consumer, &rebalance->list->elems[i]);
         if (partition != NULL) {
+            partition_drop_held(partition);
+            partition->is_leaving = true;
+        }
+    }
+    for (int i = 0; i < rebalance->list->cnt; i++) {
+        struct partition *partition = find_of(consumer, &rebalance->list->elems[i]);
+        if (partition != NULL && !consumer->is_closing) {
             consumer->end.on_revoke(consumer->end.context, partition);
         }
+    }
+}
+
+static bool is_any_unsettled(const struct consumer *consumer, const struct rebalance *rebalance)
+{
+    for (int i = 0; i < rebalance->list->cnt; i++) {
+        const struct partition *partition = find_of(consumer, &rebalance->list->elems[i]);
+        if (partition != NULL && !partition->is_settled) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void give_up(struct consumer *consumer, struct partition *partition, bool is_lost)
+{
+    log_event(LOG_INFO, is_lost ? "partition_lost" : "partition_revoked",
+              "topic=%s partition=%d unfinished=%zu", partition->topic, (int)partition->number,
+              offsets_unfinished(partition->offsets));
+    unlink_partition(consumer, partition);
+    partition->is_assigned = false;
+    offsets_end(partition->offsets);
+    partition_drop_held(partition);
+    partition_release(partition);
+}
+
+/* True when it is answered. */
+static bool step_revoke(struct consumer *consumer, struct rebalance *rebalance)
+{
+    if (!rebalance->is_begun) {
+        begin_revoke(consumer, rebalance);
+    }
+    bool is_lost = rd_kafka_assignment_lost(consumer->client) != 0;
+    bool waits = consumer->is_exactly_once && !consumer->is_closing && !is_lost &&
+                 uv_now(consumer->loop) < rebalance->until_ms;
+    if (waits && is_any_unsettled(consumer, rebalance)) {
+        return false;
     }
     if (!is_lost) {
         (void)consumer_commit_now(consumer, COMMIT_TIMEOUT_MS);
     }
-    for (int i = 0; i < list->cnt; i++) {
-        struct partition *partition =
-            consumer_find(consumer, list->elems[i].topic, list->elems[i].partition);
-        if (partition == NULL) {
-            continue;
+    for (int i = 0; i < rebalance->list->cnt; i++) {
+        struct partition *partition = find_of(consumer, &rebalance->list->elems[i]);
+        if (partition != NULL) {
+            give_up(consumer, partition, is_lost);
         }
-        log_event(LOG_INFO, is_lost ? "partition_lost" : "partition_revoked",
-                  "topic=%s partition=%d unfinished=%zu", partition->topic, (int)partition->number,
-                  offsets_unfinished(partition->offsets));
-        unlink_partition(consumer, partition);
-        partition->is_assigned = false;
-        partition_drop_held(partition);
-        partition_release(partition);
     }
+    log_refusal(rd_kafka_incremental_unassign(consumer->client, rebalance->list));
+    return true;
+}
+
+static void rebalance_close(struct rebalance *rebalance)
+{
+    group_read_close(rebalance->read);
+    rd_kafka_topic_partition_list_destroy(rebalance->list);
+    free(rebalance);
+}
+
+void consumer_step_rebalances(struct consumer *consumer)
+{
+    while (consumer->rebalances != NULL) {
+        struct rebalance *rebalance = consumer->rebalances;
+        bool is_answered = rebalance->is_assign ? step_assign(consumer, rebalance)
+                                                : step_revoke(consumer, rebalance);
+        if (!is_answered) {
+            return;
+        }
+        consumer->rebalances = rebalance->next;
+        rebalance_close(rebalance);
+        // What was held for lack of a partition's share may fit now.
+        consumer->wants_retry = true;
+    }
+}
+
+void consumer_drop_rebalances(struct consumer *consumer)
+{
+    while (consumer->rebalances != NULL) {
+        struct rebalance *rebalance = consumer->rebalances;
+        consumer->rebalances = rebalance->next;
+        rebalance_close(rebalance);
+    }
+}
+
+static struct rebalance *rebalance_open(bool is_assign, const rd_kafka_topic_partition_list_t *list)
+{
+    struct rebalance *rebalance = calloc(1, sizeof *rebalance);
+    CHECK(rebalance != NULL);
+    rebalance->is_assign = is_assign;
+    rebalance->list = rd_kafka_topic_partition_list_copy(list);
+    return rebalance;
 }
 
 static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
                          rd_kafka_topic_partition_list_t *list, void *context)
 {
+    (void)client;
     struct consumer *consumer = context;
-    rd_kafka_error_t *error = NULL;
     metrics_add(METRIC_REBALANCES, 0, 1);
-    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-        assign(consumer, list);
-        error = rd_kafka_incremental_assign(client, list);
-    } else {
-        revoke(consumer, list, rd_kafka_assignment_lost(client) != 0);
-        error = rd_kafka_incremental_unassign(client, list);
+    bool is_assign = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+    struct rebalance *rebalance = rebalance_open(is_assign, list);
+    struct rebalance **link = &consumer->rebalances;
+    while (*link != NULL) {
+        link = &(*link)->next;
     }
-    if (error != NULL) {
-        log_event(LOG_WARN, "rebalance_failed", "reason=%s", rd_kafka_error_string(error));
-        rd_kafka_error_destroy(error);
-    }
-    // What was held for lack of a partition's share may fit now.
-    consumer->wants_retry = true;
+    *link = rebalance;
+    consumer_step_rebalances(consumer);
 }
 
 void consumer_group_configure(rd_kafka_conf_t *conf)
 {
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-    rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
+    rd_kafka_conf_set_offset_commit_cb(conf, consumer_on_commit);
 }

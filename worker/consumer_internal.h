@@ -1,11 +1,22 @@
-/* consumer: what its two files share. consumer.c has its life and the flow of records,
- * consumer_group.c assignments and commits. */
+/* consumer: what its files share. consumer.c has its life and the flow of records, consumer_group.c
+ * assignments, consumer_commit.c commits. */
 #ifndef WORKER_CONSUMER_INTERNAL_H
 #define WORKER_CONSUMER_INTERNAL_H
 
 #include <stdatomic.h>
 
 #include "worker/consumer.h"
+#include "worker/group_read.h"
+
+/* A change of the assignment that is not answered yet. */
+struct rebalance {
+    bool is_assign;
+    bool is_begun;
+    rd_kafka_topic_partition_list_t *list;
+    uint64_t until_ms;       // a revoke waits no longer
+    struct group_read *read; // of an assignment
+    struct rebalance *next;
+};
 
 struct consumer {
     uv_loop_t *loop;
@@ -22,7 +33,10 @@ struct consumer {
 
     struct partition *partitions; // assigned ones
     size_t partitions_count;
-    uint32_t epoch; // of the latest assignment
+    struct rebalance *rebalances; // oldest first
+    uint32_t epoch;               // of the latest assignment
+    bool is_exactly_once;
+    bool is_closing;
     _Atomic bool is_assigned;
     _Atomic bool has_broker; // to any broker, by the latest statistics
 
@@ -40,6 +54,12 @@ struct consumer {
 struct partition *consumer_find(const struct consumer *consumer, const char *topic, int32_t number);
 /* Whether the partition has so much room again that it is worth to go on with it. */
 bool consumer_has_share(const struct consumer *consumer, const struct partition *partition);
+
+/* Answers what can be answered of the group's changes; never waits. */
+void consumer_step_rebalances(struct consumer *consumer);
+void consumer_drop_rebalances(struct consumer *consumer);
+void consumer_on_commit(rd_kafka_t *client, rd_kafka_resp_err_t code,
+                        rd_kafka_topic_partition_list_t *list, void *context);
 
 /* Registers the callbacks of the group. */
 void consumer_group_configure(rd_kafka_conf_t *conf);

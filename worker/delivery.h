@@ -39,6 +39,7 @@ struct delivery {
     enum delivery_state state;
     int code;          // rd_kafka_resp_err_t of the last attempt
     int shrinks_count; // how often it was too large
+    struct delivery *next; // while it waits for a transaction
 };
 
 /* What outcomes are encoded with. Filled at start. */

@@ -12,6 +12,8 @@
 #include "worker/log.h"
 
 #define DEFAULT_GROUP "millrace"
+/* The partitions of a worker that dies with a transaction open wait for so long. */
+#define TRANSACTION_TIMEOUT_MS "15000"
 
 struct property {
     const char *name;
@@ -52,6 +54,13 @@ static const struct property producer_defaults[] = {
     {"compression.type", "zstd"},
     {"linger.ms", "5"},
     {"message.timeout.ms", "0"}, // never gives a result up while the broker is away
+};
+
+/* No message.timeout.ms here: librdkafka makes it the transaction's. */
+static const struct property transactional_defaults[] = {
+    {"compression.type", "zstd"},
+    {"linger.ms", "5"},
+    {"transaction.timeout.ms", TRANSACTION_TIMEOUT_MS},
 };
 
 static const struct property producer_owned[] = {
@@ -148,15 +157,35 @@ static bool set_defaults(rd_kafka_conf_t *conf, enum kafka_role role, struct err
     if (role == KAFKA_PRODUCER) {
         return is_set && set_all(conf, producer_defaults, COUNT_OF(producer_defaults), error);
     }
+    if (role == KAFKA_TRANSACTIONAL) {
+        return is_set &&
+               set_all(conf, transactional_defaults, COUNT_OF(transactional_defaults), error);
+    }
     is_set = is_set && set_all(conf, consumer_defaults, COUNT_OF(consumer_defaults), error);
     return is_set &&
            (role != KAFKA_GROUP || set_all(conf, group_defaults, COUNT_OF(group_defaults), error));
 }
 
-static bool set_owned(rd_kafka_conf_t *conf, enum kafka_role role, struct error *error)
+static bool set_transactional_id(rd_kafka_conf_t *conf, const struct config *config,
+                                 struct error *error)
 {
-    if (role == KAFKA_PRODUCER) {
-        return set_all(conf, producer_owned, COUNT_OF(producer_owned), error);
+    char id[512];
+    const char *group = kafka_client_group(config);
+    int size = snprintf(id, sizeof id, "%s.%s", group, config->worker_id);
+    if (size < 0 || (size_t)size >= sizeof id) { // a shortened one may be another worker's
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "kafka.group.id and worker.id have more than %zu bytes together",
+                         sizeof id - 2);
+    }
+    return set(conf, "transactional.id", id, error);
+}
+
+static bool set_owned(rd_kafka_conf_t *conf, const struct config *config, enum kafka_role role,
+                      struct error *error)
+{
+    if (role == KAFKA_PRODUCER || role == KAFKA_TRANSACTIONAL) {
+        return set_all(conf, producer_owned, COUNT_OF(producer_owned), error) &&
+               (role == KAFKA_PRODUCER || set_transactional_id(conf, config, error));
     }
     return set_all(conf, consumer_owned, COUNT_OF(consumer_owned), error) &&
            (role != KAFKA_GROUP || set_all(conf, group_owned, COUNT_OF(group_owned), error));
@@ -178,7 +207,7 @@ bool kafka_client_conf(const struct config *config, enum kafka_role role,
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, on_log);
     bool is_set = set_defaults(conf, role, error) && set_configured(conf, config, error) &&
-                  set_owned(conf, role, error);
+                  set_owned(conf, config, role, error);
     if (!is_set) {
         rd_kafka_conf_destroy(conf);
         return false;
@@ -191,13 +220,14 @@ bool kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf, rd_kafka_t *
                        struct error *error)
 {
     char reason[256];
-    rd_kafka_type_t type = role == KAFKA_PRODUCER ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER;
+    bool is_producer = role == KAFKA_PRODUCER || role == KAFKA_TRANSACTIONAL;
+    rd_kafka_type_t type = is_producer ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER;
     rd_kafka_t *client = rd_kafka_new(type, conf, reason, sizeof reason);
     if (client == NULL) {
         rd_kafka_conf_destroy(conf);
         return error_set(error, ERROR_CONFIG, NULL, NULL, "kafka client: %s", reason);
     }
-    if (role != KAFKA_PRODUCER) {
+    if (!is_producer) {
         rd_kafka_poll_set_consumer(client);
     }
     *client_out = client;
@@ -213,6 +243,13 @@ const char *kafka_client_group(const struct config *config)
         }
     }
     return group;
+}
+
+int kafka_client_transaction_timeout_ms(const struct config *config)
+{
+    const char *text = config_kafka(config, "transaction.timeout.ms");
+    // librdkafka has refused what is no number within its bounds.
+    return (int)strtol(text == NULL ? TRANSACTION_TIMEOUT_MS : text, NULL, 10);
 }
 
 static bool read_topic(const struct rd_kafka_metadata *metadata, const char *topic,

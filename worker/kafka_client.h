@@ -11,9 +11,10 @@
 #include "worker/config.h"
 
 enum kafka_role {
-    KAFKA_GROUP,    // consumer of the worker's group
-    KAFKA_READER,   // consumer without a group: assigned by hand, commits nothing
-    KAFKA_PRODUCER, // idempotent
+    KAFKA_GROUP,         // consumer of the worker's group
+    KAFKA_READER,        // consumer without a group: assigned by hand, commits nothing
+    KAFKA_PRODUCER,      // idempotent
+    KAFKA_TRANSACTIONAL, // producer under the transactional.id of the group and worker.id
 };
 
 /* What an error of a produced record, or of a producer, asks for. */
@@ -38,6 +39,9 @@ MUST_CHECK bool kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf,
 
 /* The consumer group: kafka.group.id, or "millrace". Borrowed from the configuration. */
 const char *kafka_client_group(const struct config *config);
+
+/* How long a broker keeps a transaction open: kafka.transaction.timeout.ms. */
+int kafka_client_transaction_timeout_ms(const struct config *config);
 
 /* Asks a broker how many partitions `topic` has; blocks for at most timeout_ms. ERROR_NOT_FOUND:
  * the topic is missing; ERROR_CONFIG: not allowed; ERROR_BUSY: no broker answered. */

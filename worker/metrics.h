@@ -64,6 +64,8 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
       "Commits of offsets, or transactions where there are any.")                                  \
     X(METRIC_COMMIT_TIME, METRIC_HISTOGRAM, "millrace_commit_duration_seconds", "", "",            \
       "From the start of a commit to its end.")                                                    \
+    X(METRIC_FIRST_RESULT, METRIC_HISTOGRAM, "millrace_first_result_seconds", "", "",              \
+      "From the assignment of a partition to its first committed result.")                         \
     X(METRIC_HTTP, METRIC_COUNTER, "millrace_http_requests_total", "code", "200|404|405|503",      \
       "Requests to this server.")
 

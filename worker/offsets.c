@@ -179,6 +179,11 @@ bool offsets_has_room(const struct offsets *offsets, int64_t offset)
     return offsets->unfinished == 0 || offset - offsets->lowest < (int64_t)offsets->window;
 }
 
+bool offsets_is_done(const struct offsets *offsets, int64_t offset)
+{
+    return offset < offsets->next || (offset < offsets->end && !is_undone(offsets, offset));
+}
+
 bool offsets_deliver(struct offsets *offsets, int64_t offset)
 {
     CHECK(offset >= 0 && offsets_has_room(offsets, offset));

@@ -57,6 +57,8 @@ bool offsets_is_current(const struct offsets *offsets, uint32_t epoch);
 bool offsets_precedes(const struct offsets *offsets, int64_t offset);
 /* Whether `offset` fits the window beside what is unfinished. */
 bool offsets_has_room(const struct offsets *offsets, int64_t offset);
+/* Whether a record at `offset` came before, or is done since an earlier assignment. */
+bool offsets_is_done(const struct offsets *offsets, int64_t offset);
 /* The record at `offset` is in flight. False, and it must be dropped, when it came before or is
  * done since an earlier assignment. Offsets between the deliveries count as done. The caller has
  * asked offsets_has_room. */

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 
 #include "schemas/base/check.h"
-#include "worker/kafka_client.h"
 #include "worker/log.h"
 
 enum { CLOSE_TIMEOUT_MS = 5000 };
 
 struct producer {
     const struct config *config; // borrowed
+    enum kafka_role role;
     rd_kafka_t *client;
     size_t sent_count; // deliveries in state DELIVERY_SENT
     bool is_broken;
@@ -68,22 +68,24 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *con
 static bool open_client(struct producer *producer, struct error *error)
 {
     rd_kafka_conf_t *conf;
-    if (!kafka_client_conf(producer->config, KAFKA_PRODUCER, &conf, error)) {
+    if (!kafka_client_conf(producer->config, producer->role, &conf, error)) {
         return false;
     }
     rd_kafka_conf_set_opaque(conf, producer);
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
     rd_kafka_conf_set_error_cb(conf, on_error);
-    return kafka_client_open(KAFKA_PRODUCER, conf, &producer->client, error);
+    return kafka_client_open(producer->role, conf, &producer->client, error);
 }
 
-bool producer_open(const struct config *config, struct producer **producer_out, struct error *error)
+bool producer_open(const struct config *config, enum kafka_role role,
+                   struct producer **producer_out, struct error *error)
 {
     struct producer *producer = calloc(1, sizeof *producer);
     if (producer == NULL) {
         return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for a producer");
     }
     producer->config = config;
+    producer->role = role;
     if (!open_client(producer, error)) {
         free(producer);
         return false;
@@ -151,18 +153,27 @@ size_t producer_wait(struct producer *producer, int timeout_ms)
 {
     // Flushing sends what lingers at once. With callbacks it also serves them; its status says no
     // more than the count does.
-    (void)rd_kafka_flush(producer->client, timeout_ms);
+    if (producer->client != NULL) { // a replacement may have failed
+        (void)rd_kafka_flush(producer->client, timeout_ms);
+    }
     return producer->sent_count;
 }
 
 void producer_purge(struct producer *producer)
 {
-    (void)rd_kafka_purge(producer->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    if (producer->client != NULL) {
+        (void)rd_kafka_purge(producer->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    }
 }
 
 bool producer_is_broken(const struct producer *producer)
 {
     return producer->is_broken;
+}
+
+rd_kafka_t *producer_client(const struct producer *producer)
+{
+    return producer->client;
 }
 
 bool producer_replace(struct producer *producer, struct error *error)

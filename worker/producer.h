@@ -1,4 +1,4 @@
-/* producer: an idempotent librdkafka producer that can be replaced when it breaks.
+/* producer: an idempotent or transactional librdkafka producer that can be replaced when it breaks.
  *
  * Sends deliveries and collects their reports into delivery->state. Thread: one, the committer's.
  */
@@ -11,11 +11,13 @@
 #include "schemas/base/error.h"
 #include "worker/config.h"
 #include "worker/delivery.h"
+#include "worker/kafka_client.h"
 
 struct producer;
 
-MUST_CHECK bool producer_open(const struct config *config, struct producer **producer_out,
-                              struct error *error);
+/* `role` is KAFKA_PRODUCER or KAFKA_TRANSACTIONAL. */
+MUST_CHECK bool producer_open(const struct config *config, enum kafka_role role,
+                              struct producer **producer_out, struct error *error);
 /* Waits for at most timeout_ms. Accepts NULL. Nothing may be in state DELIVERY_SENT. */
 void producer_close(struct producer *producer, int timeout_ms);
 
@@ -30,6 +32,8 @@ void producer_purge(struct producer *producer);
 
 /* Whether librdkafka reported that this producer can go on no longer. */
 bool producer_is_broken(const struct producer *producer);
+/* For the calls of transactions; another one after producer_replace. NULL when that has failed. */
+rd_kafka_t *producer_client(const struct producer *producer);
 /* A new producer in the place of a broken one. */
 MUST_CHECK bool producer_replace(struct producer *producer, struct error *error);
 

@@ -1,4 +1,4 @@
-/* worker: joins consumer, intake, session, delivery and committer. */
+/* worker: joins consumer, intake, session and publisher. */
 #include "worker/worker.h"
 
 #include <inttypes.h>
@@ -9,7 +9,6 @@
 
 #include "schemas/base/buffer.h"
 #include "schemas/base/check.h"
-#include "worker/committer.h"
 #include "worker/consumer.h"
 #include "worker/delivery.h"
 #include "worker/intake.h"
@@ -17,6 +16,7 @@
 #include "worker/log.h"
 #include "worker/metrics.h"
 #include "worker/observe.h"
+#include "worker/publisher.h"
 #include "worker/registry.h"
 
 enum {
@@ -24,7 +24,6 @@ enum {
     METADATA_TIMEOUT_MS = 5000,
     CLOSE_TIMEOUT_MS = 5000,
     TICK_MS = 1000,
-    TAKEN_MAX = 256,
     // After the drain: so long may cancelled work and abandoned results take to come back.
     ABANDON_TIMEOUT_MS = 3000,
 };
@@ -39,18 +38,16 @@ struct worker {
 
     struct record_codec *codec;
     struct registry *registry;
-    struct committer *committer;
+    struct publisher *publisher;
     struct consumer *consumer;
     struct session *session;
     struct intake intake;
     struct delivery_setting setting;
 
-    uv_async_t delivered; // by the committer
-    uv_async_t stop;      // from any thread
-    uv_timer_t deadline;  // of the drain
-    uv_timer_t tick;      // for the gauges
+    uv_async_t stop;     // from any thread
+    uv_timer_t deadline; // of the drain
+    uv_timer_t tick;     // for the gauges
     int handles_open;
-    size_t publishing_count; // deliveries that the committer has
     bool is_abandoning;
 };
 
@@ -63,7 +60,11 @@ static bool every_job(const struct job *job, void *context)
 
 static void stop_when_empty(struct worker *worker)
 {
-    if (worker->state == WORKER_DRAINING && session_jobs(worker->session) == 0) {
+    if (worker->state != WORKER_DRAINING || session_jobs(worker->session) > 0) {
+        return;
+    }
+    publisher_finish(worker->publisher);
+    if (publisher_is_finished(worker->publisher)) {
         worker->state = WORKER_STOPPED;
         uv_stop(worker->loop);
     }
@@ -89,7 +90,7 @@ static void on_deadline(uv_timer_t *handle)
     worker->is_abandoning = true;
     CHECK(uv_timer_start(&worker->deadline, on_deadline, ABANDON_TIMEOUT_MS, 0) == 0);
     session_cancel(worker->session, every_job, NULL, false);
-    committer_abandon(worker->committer);
+    publisher_abandon(worker->publisher);
 }
 
 static void drain(struct worker *worker, uint64_t timeout_ms)
@@ -128,15 +129,7 @@ static void on_outcome(void *context, struct job *job)
         stop_when_empty(worker);
         return;
     }
-    struct error error = {0};
-    struct delivery *delivery = delivery_open(&worker->setting, job, &error);
-    if (delivery == NULL) {
-        end_job(worker, job);
-        fail(worker, &error);
-        return;
-    }
-    worker->publishing_count++;
-    committer_post(worker->committer, delivery);
+    publisher_add(worker->publisher, job);
 }
 
 static void on_room(void *context)
@@ -150,53 +143,21 @@ static void on_fatal(void *context, const struct error *error)
     fail(context, error);
 }
 
-/* Committer. */
-static void settle(struct worker *worker, struct delivery *delivery)
+/* Publisher. */
+static void on_published(void *context, struct job *job, bool is_published)
 {
-    struct job *job = delivery->job;
-    struct error error = {0};
-    if (delivery->state == DELIVERY_TOO_LARGE) {
-        if (delivery_shrink(&worker->setting, delivery, &error)) {
-            committer_post(worker->committer, delivery);
-            return;
-        }
-        fail(worker, &error);
-    } else if (delivery->state == DELIVERY_REFUSED) {
-        (void)error_set(&error, ERROR_FATAL, NULL, NULL, "topic %s does not take results: %s",
-                        delivery->topic, rd_kafka_err2str((rd_kafka_resp_err_t)delivery->code));
-        fail(worker, &error);
-    } else if (delivery->state == DELIVERY_DONE) {
-        observe_outcome(job);
-        consumer_finish(worker->consumer, job->end, job->source.offset);
+    struct worker *worker = context;
+    if (!is_published) {
+        job->outcome = OUTCOME_DROPPED;
     }
-    worker->publishing_count--;
-    delivery_close(delivery);
+    observe_outcome(job);
     end_job(worker, job);
-}
-
-static void take_delivered(struct worker *worker)
-{
-    struct delivery *taken[TAKEN_MAX];
-    size_t count;
-    do {
-        count = committer_take(worker->committer, taken, TAKEN_MAX);
-        for (size_t i = 0; i < count; i++) {
-            settle(worker, taken[i]);
-        }
-    } while (count == TAKEN_MAX);
     stop_when_empty(worker);
 }
 
-static void on_delivered(uv_async_t *handle)
+static void on_finished(void *context)
 {
-    take_delivered(handle->data);
-}
-
-/* Thread: committer. */
-static void wake_delivered(void *context)
-{
-    struct worker *worker = context;
-    (void)uv_async_send(&worker->delivered);
+    stop_when_empty(context);
 }
 
 /* Consumer. */
@@ -236,9 +197,10 @@ static bool is_of_partition(const struct job *job, void *context)
 static void on_revoke(void *context, struct partition *partition)
 {
     struct worker *worker = context;
-    take_delivered(worker);
-    // Its jobs come back as dropped; what is with the committer is published but not committed.
+    publisher_take(worker->publisher);
+    // Its jobs come back as dropped.
     session_cancel(worker->session, is_of_partition, partition, false);
+    publisher_nudge(worker->publisher); // of its last commit
 }
 
 /* Registry. */
@@ -278,15 +240,13 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void open_handles(struct worker *worker)
 {
-    CHECK(uv_async_init(worker->loop, &worker->delivered, on_delivered) == 0);
     CHECK(uv_async_init(worker->loop, &worker->stop, on_stop) == 0);
     CHECK(uv_timer_init(worker->loop, &worker->deadline) == 0);
-    worker->delivered.data = worker;
     worker->stop.data = worker;
     CHECK(uv_timer_init(worker->loop, &worker->tick) == 0);
     worker->deadline.data = worker;
     worker->tick.data = worker;
-    worker->handles_open = 4;
+    worker->handles_open = 3;
 }
 
 static bool check_topic(struct worker *worker, const char *topic, int32_t *count_out,
@@ -359,28 +319,27 @@ static bool open_codec(struct worker *worker, struct error *error)
 
 static bool open_kafka(struct worker *worker, struct error *error)
 {
+    worker->setting.codec = worker->codec;
     const struct config *config = worker->config;
-    struct committer_wake wake = {wake_delivered, worker};
     struct consumer_end end = {on_record, has_ample_room, on_revoke, on_fatal, worker};
-    // Every job takes a credit, so no more than this can be inside; one more for the last intake.
-    size_t inside_max = (size_t)config->intake_records_max + 1;
-    return committer_open(config, inside_max, wake, &worker->committer, error) &&
-           consumer_open(worker->loop, config, &end, &worker->consumer, error) &&
-           check_topics(worker, error) && register_schema(worker, error);
+    struct publisher_end published = {on_published, on_finished, on_fatal, worker};
+    return consumer_open(worker->loop, config, &end, &worker->consumer, error) &&
+           check_topics(worker, error) && register_schema(worker, error) &&
+           publisher_open(worker->loop, &worker->setting, worker->consumer, &published,
+                          &worker->publisher, error);
 }
 
 static bool start(struct worker *worker, struct error *error)
 {
     struct session_end end = {on_outcome, on_room, on_fatal, worker};
+    worker->setting.config = worker->config;
+    worker->setting.group = kafka_client_group(worker->config);
     // Models first: a mistake in the configuration is told without a broker.
     if (!open_codec(worker, error) ||
         !session_open(worker->loop, worker->config, &end, &worker->session, error) ||
         !open_kafka(worker, error)) {
         return false;
     }
-    worker->setting.config = worker->config;
-    worker->setting.codec = worker->codec;
-    worker->setting.group = kafka_client_group(worker->config);
     worker->intake =
         (struct intake){worker->config, worker->session, worker->codec, worker->registry};
     return consumer_start(worker->consumer, worker->config->topics.requests, error);
@@ -419,19 +378,6 @@ bool worker_run(struct worker *worker, struct error *error)
     return true;
 }
 
-/* Gets back what the committer still has, acknowledged or not. */
-static void abandon_published(struct worker *worker)
-{
-    if (worker->publishing_count > 0) {
-        committer_abandon(worker->committer);
-    }
-    for (int waited_ms = 0; worker->publishing_count > 0 && waited_ms < ABANDON_TIMEOUT_MS;
-         waited_ms += 10) {
-        uv_sleep(10);
-        take_delivered(worker);
-    }
-}
-
 bool worker_close(struct worker *worker)
 {
     if (worker == NULL) {
@@ -440,14 +386,13 @@ bool worker_close(struct worker *worker)
     worker->state = WORKER_STOPPED;
     // The loop still turns while parts close: nothing may look at them any more.
     CHECK(uv_timer_stop(&worker->tick) == 0 && uv_timer_stop(&worker->deadline) == 0);
-    abandon_published(worker);
-    // Leaving the group commits what is finished.
+    publisher_close(worker->publisher);
+    worker->publisher = NULL;
+    // At least once, leaving the group commits what is finished.
     bool is_closed = consumer_close(worker->consumer, CLOSE_TIMEOUT_MS);
     worker->consumer = NULL;
     session_close(worker->session);
-    committer_close(worker->committer);
     registry_close(worker->registry);
-    uv_close((uv_handle_t *)&worker->delivered, on_handle_closed);
     uv_close((uv_handle_t *)&worker->stop, on_handle_closed);
     uv_close((uv_handle_t *)&worker->deadline, on_handle_closed);
     uv_close((uv_handle_t *)&worker->tick, on_handle_closed);
@@ -477,7 +422,7 @@ bool worker_is_ready(const struct worker *worker, struct buffer *reason)
         buffer_append_text(reason, "no broker can be reached");
         return false;
     }
-    if (committer_is_stuck(worker->committer)) {
+    if (publisher_is_stuck(worker->publisher)) {
         buffer_append_text(reason, "results wait: no broker takes them");
         return false;
     }

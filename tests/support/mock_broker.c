@@ -78,6 +78,9 @@ void mock_broker_config(const struct mock_broker *broker, struct config *config)
     config->registry_url = names[8];
     config->drain_timeout_ms = 5000;
     config->attempts_max = 3;
+    config->transaction_records_max = 500;
+    config->transaction_bytes_max = 8 << 20;
+    config->transaction_interval_ms = 20;
     config->intake_records_max = 1000;
     config->intake_bytes_max = 64 << 20;
     config->record_bytes_max = 1 << 20;

@@ -26,7 +26,7 @@ static struct committer *open_committer(void)
     struct committer *committer = NULL;
     struct error error = {0};
     struct committer_wake wake = {ignore_wake, NULL};
-    if (!committer_open(&config, INSIDE_MAX, wake, &committer, &error)) {
+    if (!committer_open(&config, false, INSIDE_MAX, wake, &committer, &error)) {
         fail_msg("%s", error.message);
     }
     return committer;

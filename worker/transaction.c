@@ -1,0 +1,150 @@
+/* transaction: a queue, and what was taken from it. */
+#include "worker/transaction.h"
+
+#include <stdlib.h>
+
+#include "pipeline/job.h"
+#include "schemas/base/check.h"
+#include "worker/partition.h"
+
+bool transaction_open(const struct transaction_limits *limits, struct transaction **transaction_out,
+                      struct error *error)
+{
+    CHECK(limits->records_max > 0);
+    struct transaction *transaction = calloc(1, sizeof *transaction);
+    struct delivery **deliveries = calloc(limits->records_max, sizeof(struct delivery *));
+    if (transaction == NULL || deliveries == NULL) {
+        free(transaction);
+        free(deliveries);
+        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for transactions");
+    }
+    transaction->limits = *limits;
+    transaction->deliveries = deliveries;
+    *transaction_out = transaction;
+    return true;
+}
+
+void transaction_close(struct transaction *transaction)
+{
+    if (transaction != NULL) {
+        CHECK(transaction->count == 0 && transaction->first == NULL);
+        transaction_end(transaction);
+        free(transaction->deliveries);
+        free(transaction);
+    }
+}
+
+static size_t bytes_in(const struct delivery *delivery)
+{
+    return delivery->key.size + delivery->value.size;
+}
+
+void transaction_add(struct transaction *transaction, struct delivery *delivery, uint64_t now_ms)
+{
+    delivery->next = NULL;
+    if (transaction->first == NULL) {
+        transaction->first = delivery;
+        transaction->waiting_since_ms = now_ms;
+    } else {
+        transaction->last->next = delivery;
+    }
+    transaction->last = delivery;
+    transaction->waiting_count++;
+    transaction->waiting_bytes += bytes_in(delivery);
+}
+
+static void prepend(struct transaction *transaction, struct delivery *delivery)
+{
+    delivery->next = transaction->first;
+    transaction->first = delivery;
+    if (transaction->last == NULL) {
+        transaction->last = delivery;
+    }
+    transaction->waiting_count++;
+    transaction->waiting_bytes += bytes_in(delivery);
+}
+
+static struct delivery *take_first(struct transaction *transaction)
+{
+    struct delivery *delivery = transaction->first;
+    transaction->first = delivery->next;
+    if (transaction->first == NULL) {
+        transaction->last = NULL;
+    }
+    delivery->next = NULL;
+    transaction->waiting_count--;
+    transaction->waiting_bytes -= bytes_in(delivery);
+    return delivery;
+}
+
+bool transaction_is_due(const struct transaction *transaction, uint64_t now_ms)
+{
+    const struct transaction_limits *limits = &transaction->limits;
+    return transaction->waiting_count >= limits->records_max ||
+           transaction->waiting_bytes >= limits->bytes_max ||
+           (transaction->waiting_count > 0 &&
+            now_ms - transaction->waiting_since_ms >= limits->interval_ms);
+}
+
+/* False when its assignment is over, or has said its last word. */
+static bool include(const struct delivery *delivery)
+{
+    const struct job *job = delivery->job;
+    const struct partition *partition = job->end;
+    return !partition->is_settled && offsets_is_current(partition->offsets, job->epoch) &&
+           offsets_include(partition->offsets, job->epoch, job->source.offset);
+}
+
+void transaction_fill(struct transaction *transaction,
+                      void (*drop)(void *context, struct delivery *delivery), void *context)
+{
+    CHECK(transaction->state == TRANSACTION_IDLE && transaction->count == 0);
+    size_t bytes = 0;
+    while (transaction->first != NULL && transaction->count < transaction->limits.records_max) {
+        size_t size = bytes_in(transaction->first);
+        if (transaction->count > 0 && size > transaction->limits.bytes_max - bytes) {
+            break;
+        }
+        struct delivery *delivery = take_first(transaction);
+        if (include(delivery)) {
+            transaction->deliveries[transaction->count++] = delivery;
+            bytes = size < transaction->limits.bytes_max - bytes ? bytes + size
+                                                                 : transaction->limits.bytes_max;
+        } else {
+            drop(context, delivery);
+        }
+    }
+}
+
+void transaction_return(struct transaction *transaction, uint64_t now_ms)
+{
+    while (transaction->count > 0) {
+        prepend(transaction, transaction->deliveries[--transaction->count]);
+    }
+    transaction->waiting_since_ms = now_ms;
+}
+
+void transaction_clear(struct transaction *transaction,
+                       void (*drop)(void *context, struct delivery *delivery), void *context)
+{
+    while (transaction->count > 0) {
+        drop(context, transaction->deliveries[--transaction->count]);
+    }
+    while (transaction->first != NULL) {
+        drop(context, take_first(transaction));
+    }
+}
+
+void transaction_end(struct transaction *transaction)
+{
+    CHECK(transaction->count == 0);
+    if (transaction->offsets != NULL) {
+        rd_kafka_topic_partition_list_destroy(transaction->offsets);
+        transaction->offsets = NULL;
+    }
+    if (transaction->group != NULL) {
+        rd_kafka_consumer_group_metadata_destroy(transaction->group);
+        transaction->group = NULL;
+    }
+    transaction->state = TRANSACTION_IDLE;
+}
