@@ -163,7 +163,7 @@ static long long take_signed(struct arguments *arguments, char length)
 
 static unsigned long long take_unsigned(struct arguments *arguments, char length)
 {
-    // NOLINTNEXTLINE(bugprone-branch-clone): the types are the same only where long has 64 bits.
+    // NOLINTBEGIN(bugprone-branch-clone): the types are the same only where long has 64 bits.
     switch (length) {
     case 'l':
         return va_arg(arguments->list, unsigned long);
@@ -176,6 +176,7 @@ static unsigned long long take_unsigned(struct arguments *arguments, char length
     default:
         return va_arg(arguments->list, unsigned);
     }
+    // NOLINTEND(bugprone-branch-clone)
 }
 
 static void put_conversion(struct line *line, struct conversion conversion,

@@ -34,12 +34,15 @@ static json_t *row_of(const float *row, int count)
     return array;
 }
 
-/* Rows first..first+count of the line; appends their logits, or only the line's last ones. */
-static bool run_chunk(struct logits *logits, const int32_t *ids, int first, int count, bool is_end,
+/* The next chunk of the line's ids_count rows; appends their logits, or only the line's last ones.
+ */
+static bool run_chunk(struct logits *logits, const int32_t *ids, int ids_count, int first,
                       json_t *out, struct error *error)
 {
     int vocabulary = model_get_config(logits->model)->vocabulary;
-    int kept = logits->only_last ? (is_end ? 1 : 0) : count;
+    int left = ids_count - first;
+    int count = left < CHUNK_ROWS ? left : CHUNK_ROWS;
+    int kept = logits->only_last ? (count == left ? 1 : 0) : count;
     int32_t starts[2] = {0, count};
     for (int i = 0; i < kept; i++) {
         logits->rows[i] = logits->only_last ? count - 1 : i;
@@ -99,9 +102,7 @@ static json_t *logits_line(void *context, json_t *line, struct arena *arena, str
     json_t *rows = json_array();
     bool is_ok = true;
     for (int first = 0; first < (int)count && is_ok; first += CHUNK_ROWS) {
-        int left = (int)count - first;
-        int chunk = left < CHUNK_ROWS ? left : CHUNK_ROWS;
-        is_ok = run_chunk(logits, ids, first, chunk, chunk == left, rows, error);
+        is_ok = run_chunk(logits, ids, (int)count, first, rows, error);
     }
     if (!is_ok) {
         json_decref(rows);

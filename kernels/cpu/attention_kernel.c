@@ -176,6 +176,20 @@ static void weigh(const struct queries *queries, int i, const struct step *step,
     }
 }
 
+/* sums[r][v] += weights[r] * value[v] */
+INLINE void value_add(struct vec *sums, const float *weights, const float *value, const int rows,
+                      const int vectors)
+{
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) {
+        struct vec x = vec_set1(weights[r * ATTENTION_KEYS]);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            sums[r * vectors + v] = vec_fma(x, vec_load(value + v * LANES), sums[r * vectors + v]);
+        }
+    }
+}
+
 /* Adds the step's weighted values to `vectors` vectors of `rows` outputs, in registers. */
 INLINE void value_tile(const struct queries *queries, int first, const int rows, int d,
                        const int vectors, const struct step *step)
@@ -193,15 +207,7 @@ INLINE void value_tile(const struct queries *queries, int first, const int rows,
         int keys = ahead < step->valid[g] ? ahead : step->valid[g];
         for (int key = 0; key < keys; key++) {
             const float *value = step->values[g] + (size_t)key * padded + d;
-#pragma GCC unroll 4
-            for (int r = 0; r < rows; r++) {
-                struct vec x = vec_set1(weights[r * ATTENTION_KEYS + g * LANES + key]);
-#pragma GCC unroll 4
-                for (int v = 0; v < vectors; v++) {
-                    sums[r * vectors + v] =
-                        vec_fma(x, vec_load(value + v * LANES), sums[r * vectors + v]);
-                }
-            }
+            value_add(sums, weights + g * LANES + key, value, rows, vectors);
         }
     }
 #pragma GCC unroll 16

@@ -241,6 +241,7 @@ static bool read_shard(struct safetensors *safetensors, const struct shard *shar
 {
     const unsigned char *map = shard->map;
     uint64_t header_bytes = 0;
+    CHECK(map != NULL && shard->bytes >= 8); // map_file has seen to it
     for (int i = 7; i >= 0; i--) {
         header_bytes = header_bytes << 8 | map[i];
     }

@@ -109,6 +109,8 @@ def resident_kib(worker):
 @pytest.mark.load
 def test_every_record_of_many_has_one_outcome_in_flat_memory(kafka, topics, config, run_worker):
     records, ids, letters = mixed_records(10_000)
+    # The KV cache takes its memory as blocks are first used; a small one is all in use early.
+    config["engine"] = {"kv_cache_bytes": "64MiB"}
     workers = [run_worker(config), run_worker(config)]
 
     def remaining():
