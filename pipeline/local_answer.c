@@ -169,6 +169,12 @@ static struct usage usage_of(const struct local_call *state)
     return usage;
 }
 
+/* From start to end in whole microseconds: more digits would be noise in every record. */
+static double interval_ms(double start_ms, double end_ms)
+{
+    return (double)(int64_t)((end_ms - start_ms) * 1e3 + 0.5) / 1e3;
+}
+
 /* The first choice's times, and the end of the last one. */
 static struct timing timing_of(const struct local_call *state)
 {
@@ -179,13 +185,13 @@ static struct timing timing_of(const struct local_call *state)
         double ms = state->choices[i].sequence.timing.finished_ms;
         finished_ms = ms > finished_ms ? ms : finished_ms;
     }
-    struct timing timing = {.total_ms = clock_monotonic_ms() - received_ms};
+    struct timing timing = {.total_ms = interval_ms(received_ms, clock_monotonic_ms())};
     if (first->first_token_ms > 0) {
-        timing.queued_ms = first->scheduled_ms - received_ms;
-        timing.prefill_ms = first->first_token_ms - first->scheduled_ms;
-        timing.decode_ms = finished_ms - first->first_token_ms;
+        timing.queued_ms = interval_ms(received_ms, first->scheduled_ms);
+        timing.prefill_ms = interval_ms(first->scheduled_ms, first->first_token_ms);
+        timing.decode_ms = interval_ms(first->first_token_ms, finished_ms);
         timing.has_first_token_ms = true;
-        timing.first_token_ms = first->first_token_ms - received_ms;
+        timing.first_token_ms = interval_ms(received_ms, first->first_token_ms);
     }
     return timing;
 }

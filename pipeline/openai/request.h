@@ -51,7 +51,7 @@ struct openai_request {
 
     int n;                                                // choices per prompt
     int max_tokens;                                       // 0: as many as the context allows
-    bool has_temperature, has_top_p, has_top_k, has_seed; // else the model's own defaults hold
+    bool has_temperature, has_top_p, has_top_k, has_seed; // else OpenAI's defaults hold
     double temperature;
     double top_p;
     int top_k;
