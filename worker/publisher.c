@@ -2,7 +2,6 @@
 #include "worker/publisher.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "schemas/base/check.h"
 #include "worker/committer.h"
@@ -144,48 +143,6 @@ static void end_committed(struct publisher *publisher)
     transaction_end(transaction);
 }
 
-static bool is_equal(const rd_kafka_topic_partition_t *left,
-                     const rd_kafka_topic_partition_t *right)
-{
-    return left->offset == right->offset && left->metadata_size == right->metadata_size &&
-           memcmp(left->metadata, right->metadata, left->metadata_size) == 0;
-}
-
-/* Whether the group has committed what the transaction sent for the partition. */
-static bool is_in_group(const struct transaction *transaction, const char *topic, int32_t number,
-                        const rd_kafka_topic_partition_list_t *committed)
-{
-    const rd_kafka_topic_partition_t *sent =
-        rd_kafka_topic_partition_list_find(transaction->offsets, topic, number);
-    const rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_find(
-        (rd_kafka_topic_partition_list_t *)(uintptr_t)committed, topic, number);
-    return sent != NULL && found != NULL && is_equal(sent, found);
-}
-
-/* Whether a transaction that is over was committed. A partition of a delivery tells: its commit
- * says that the delivery's record is done, which no earlier one says, so being equal it can only be
- * this transaction's. A partition that another worker has meanwhile tells nothing, unless it is
- * equal. Where none is equal, either the transaction was aborted, or every partition is another's
- * by now, and what is in it will be dropped anyway. */
-static bool was_committed(const struct publisher *publisher,
-                          const rd_kafka_topic_partition_list_t *committed)
-{
-    const struct transaction *transaction = publisher->transaction;
-    for (size_t i = 0; i < transaction->count; i++) {
-        const struct partition *partition = transaction->deliveries[i]->job->end;
-        if (is_in_group(transaction, partition->topic, partition->number, committed)) {
-            return true;
-        }
-    }
-    bool are_all_in = transaction->count == 0;
-    for (int i = 0; i < transaction->offsets->cnt; i++) {
-        const rd_kafka_topic_partition_t *sent = &transaction->offsets->elems[i];
-        are_all_in =
-            are_all_in && is_in_group(transaction, sent->topic, sent->partition, committed);
-    }
-    return are_all_in;
-}
-
 static void step_resolve(struct publisher *publisher)
 {
     struct transaction *transaction = publisher->transaction;
@@ -198,7 +155,7 @@ static void step_resolve(struct publisher *publisher)
     if (committed == NULL && !publisher->is_giving_up) {
         return;
     }
-    bool is_committed = committed != NULL && was_committed(publisher, committed);
+    bool is_committed = committed != NULL && transaction_was_committed(transaction, committed);
     log_event(LOG_WARN, "transaction_resolved", "is_committed=%d results=%zu", is_committed,
               transaction->count);
     group_read_close(publisher->read);

@@ -2,6 +2,7 @@
 #include "worker/transaction.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "pipeline/job.h"
 #include "schemas/base/check.h"
@@ -147,4 +148,40 @@ void transaction_end(struct transaction *transaction)
         transaction->group = NULL;
     }
     transaction->state = TRANSACTION_IDLE;
+}
+
+static bool is_equal(const rd_kafka_topic_partition_t *left,
+                     const rd_kafka_topic_partition_t *right)
+{
+    return left->offset == right->offset && left->metadata_size == right->metadata_size &&
+           memcmp(left->metadata, right->metadata, left->metadata_size) == 0;
+}
+
+/* Whether the group has committed what the transaction sent for the partition. */
+static bool is_in_group(const struct transaction *transaction, const char *topic, int32_t number,
+                        const rd_kafka_topic_partition_list_t *committed)
+{
+    const rd_kafka_topic_partition_t *sent =
+        rd_kafka_topic_partition_list_find(transaction->offsets, topic, number);
+    const rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_find(
+        (rd_kafka_topic_partition_list_t *)(uintptr_t)committed, topic, number);
+    return sent != NULL && found != NULL && is_equal(sent, found);
+}
+
+bool transaction_was_committed(const struct transaction *transaction,
+                               const rd_kafka_topic_partition_list_t *committed)
+{
+    for (size_t i = 0; i < transaction->count; i++) {
+        const struct partition *partition = transaction->deliveries[i]->job->end;
+        if (is_in_group(transaction, partition->topic, partition->number, committed)) {
+            return true;
+        }
+    }
+    bool are_all_in = transaction->count == 0;
+    for (int i = 0; i < transaction->offsets->cnt; i++) {
+        const rd_kafka_topic_partition_t *sent = &transaction->offsets->elems[i];
+        are_all_in =
+            are_all_in && is_in_group(transaction, sent->topic, sent->partition, committed);
+    }
+    return are_all_in;
 }

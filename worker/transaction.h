@@ -32,7 +32,7 @@ enum transaction_result {
     TRANSACTION_ABORTED,
     TRANSACTION_UNKNOWN,   // decided and over, but the group's offsets must say how
     TRANSACTION_ABANDONED, // the worker stops: perhaps committed, never to be repeated by it
-    TRANSACTION_FAILED,    // `error`: the worker must stop; nothing was committed
+    TRANSACTION_FAILED,    // likewise, because of `error`
 };
 
 struct transaction_limits {
@@ -78,6 +78,14 @@ void transaction_return(struct transaction *transaction, uint64_t now_ms);
 /* Takes everything out, inside or waiting, and gives it to `drop`. */
 void transaction_clear(struct transaction *transaction,
                        void (*drop)(void *context, struct delivery *delivery), void *context);
+/* Whether a transaction that is over was committed, by what the group has committed now. A
+ * partition of a delivery tells: its commit says that the delivery's record is done, which no
+ * earlier one says, so being equal it can only be this transaction's. A partition that another
+ * worker has meanwhile tells nothing, unless it is equal. Where none is equal, either the
+ * transaction was aborted, or every partition is another's by now, and what is in it will be
+ * dropped anyway. */
+bool transaction_was_committed(const struct transaction *transaction,
+                               const rd_kafka_topic_partition_list_t *committed);
 /* Forgets offsets and group, and becomes idle; nothing is inside any more. */
 void transaction_end(struct transaction *transaction);
 

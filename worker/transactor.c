@@ -270,6 +270,21 @@ static enum step send_all(struct transactor *transactor, struct transaction *tra
     return STEP_DONE;
 }
 
+static bool is_settled(enum delivery_state state)
+{
+    return state == DELIVERY_TOO_LARGE || state == DELIVERY_REFUSED;
+}
+
+/* Records were purged: the next call says why the transaction failed, which may be for good. */
+static enum step find_reason(struct transactor *transactor, struct transaction *transaction)
+{
+    if (producer_is_broken(transactor->producer)) {
+        return STEP_REPLACE;
+    }
+    enum step step = judge(transactor, "send_offsets", call_offsets(transactor, transaction));
+    return step == STEP_DONE || step == STEP_RETRY ? STEP_ABORT : step;
+}
+
 /* Waits for the reports; all must be good. */
 static enum step await_reports(struct transactor *transactor, struct transaction *transaction)
 {
@@ -282,12 +297,14 @@ static enum step await_reports(struct transactor *transactor, struct transaction
             return STEP_ABORT;
         }
     }
+    bool is_complete = true;
     for (size_t i = 0; i < transaction->count; i++) {
-        if (transaction->deliveries[i]->state != DELIVERY_DONE) {
-            return producer_is_broken(transactor->producer) ? STEP_REPLACE : STEP_ABORT;
+        if (is_settled(transaction->deliveries[i]->state)) {
+            return STEP_ABORT; // for the loop to mend
         }
+        is_complete = is_complete && transaction->deliveries[i]->state == DELIVERY_DONE;
     }
-    return STEP_DONE;
+    return is_complete ? STEP_DONE : find_reason(transactor, transaction);
 }
 
 static enum step attempt(struct transactor *transactor, struct transaction *transaction)
@@ -310,6 +327,12 @@ static enum step attempt(struct transactor *transactor, struct transaction *tran
 static enum step give_up(struct transactor *transactor, enum step step,
                          struct transaction *transaction)
 {
+    if (step == STEP_STOP) { // nobody should have to wait for the broker's timeout
+        rd_kafka_error_t *error = call_abort(transactor, transaction);
+        if (error != NULL) {
+            rd_kafka_error_destroy(error);
+        }
+    }
     if (step == STEP_ABORT) {
         step = repeat(transactor, "abort", call_abort, transaction);
     }
@@ -317,11 +340,6 @@ static enum step give_up(struct transactor *transactor, enum step step,
         step = replace(transactor);
     }
     return step;
-}
-
-static bool is_settled(enum delivery_state state)
-{
-    return state == DELIVERY_TOO_LARGE || state == DELIVERY_REFUSED;
 }
 
 /* Of a transaction that was not committed: what it acknowledged is not visible. */

@@ -183,6 +183,20 @@ static void test_answers_every_record_and_commits_it(void **state)
     }
 }
 
+static void test_refuses_exactly_once_on_a_broker_that_cannot(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_scene(&scene, "exact", 1);
+    scene.config.delivery_guarantee = GUARANTEE_EXACTLY_ONCE;
+    struct running running;
+    start_worker(&running, &scene.config);
+    CHECK(pthread_join(running.thread, NULL) == 0);
+    assert_false(running.is_opened);
+    assert_true(running.error.kind == ERROR_CONFIG);
+    assert_non_null(strstr(running.error.message, "at_least_once"));
+}
+
 static void test_undecodable_values_become_dead_letters(void **state)
 {
     (void)state;
@@ -442,6 +456,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers_every_record_and_commits_it),
+        cmocka_unit_test(test_refuses_exactly_once_on_a_broker_that_cannot),
         cmocka_unit_test(test_undecodable_values_become_dead_letters),
         cmocka_unit_test(test_a_full_worker_pauses_and_loses_nothing),
         cmocka_unit_test(test_a_broker_that_is_away_shows_in_readiness_and_costs_nothing),
