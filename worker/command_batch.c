@@ -244,7 +244,8 @@ static bool open_files(struct batch *batch, const char *output_path, bool with_m
                        struct error *error)
 {
     size_t bytes_max = (size_t)batch->config->record_bytes_max;
-    struct record_codec_options codec = {bytes_max, !with_metadata};
+    struct record_codec_options codec = {.body_bytes_max = bytes_max,
+                                         .writes_plain_json = !with_metadata};
     batch->codec = record_codec_open(&codec, error);
     if (batch->codec == NULL ||
         !line_reader_open(batch->input_path, bytes_max, &batch->reader, error)) {

@@ -306,7 +306,10 @@ static bool register_schema(struct worker *worker, struct error *error)
 static bool open_codec(struct worker *worker, struct error *error)
 {
     const struct config *config = worker->config;
-    struct record_codec_options options = {.body_bytes_max = (size_t)config->record_bytes_max};
+    struct record_codec_options options = {
+        .body_bytes_max = (size_t)config->record_bytes_max,
+        .borrows_values = true, // intake puts the value into the job's arena
+    };
     worker->codec = record_codec_open(&options, error);
     if (worker->codec == NULL) {
         return false;

@@ -207,7 +207,7 @@ static enum decode_result read_record(const struct record_codec *codec, struct b
                   value.data == NULL ? "null" : "empty");
         return UNDECODABLE;
     }
-    struct bytes copy = arena_copy(arena, value);
+    struct bytes copy = codec->options.borrows_values ? value : arena_copy(arena, value);
     if (copy.data == NULL) {
         error_set(error, ERROR_UNDECODABLE, NULL, NULL,
                   "the value has %zu bytes, more than a record may have", value.size);

@@ -8,8 +8,8 @@
  * hands the text to record_codec_add_schema, and decodes again.
  *
  * Decoding copies the value into the arena first, so the value may go as soon as a function
- * returns; the record borrows from the arena. Out structs need not be zeroed. Encoding appends to a
- * buffer, and on failure leaves it as it was.
+ * returns (but see borrows_values); the record borrows from the arena. Out structs need not be
+ * zeroed. Encoding appends to a buffer, and on failure leaves it as it was.
  *
  * Errors are never NULL here.
  *
@@ -39,6 +39,7 @@ enum decode_result {
 struct record_codec_options {
     size_t body_bytes_max;  // of a decompressed zstd body
     bool writes_plain_json; // responses as OpenAI's own lines, without `millrace`
+    bool borrows_values;    // what is decoded refers to the value, which lives as long as the arena
 };
 
 struct record_codec;

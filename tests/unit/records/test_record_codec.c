@@ -166,6 +166,29 @@ static void controls_survive_all_forms(void **state)
     }
 }
 
+/* Whether a codec's record lies in the value that it was decoded from. */
+static bool is_in_value(struct fixture *fixture, bool borrows_values, struct bytes value)
+{
+    struct record_codec_options options = {1 << 20, false, borrows_values};
+    struct record_codec *codec = record_codec_open(&options, &fixture->error);
+    assert_non_null(codec);
+    struct inference_request request;
+    assert_int_equal(record_decode_request(codec, value, fixture->arena, &request, &fixture->error),
+                     DECODED);
+    record_codec_close(codec);
+    assert_true(bytes_equal_text(request.body, "{\"a\":1}"));
+    return request.body.data >= value.data && request.body.data < value.data + value.size;
+}
+
+static void the_record_borrows_from_the_value_where_told_so(void **state)
+{
+    struct fixture *fixture = *state;
+    struct bytes value =
+        bytes_of("{\"custom_id\":\"c\",\"url\":\"/v1/completions\",\"body\":{\"a\":1}}");
+    assert_false(is_in_value(fixture, false, value));
+    assert_true(is_in_value(fixture, true, value));
+}
+
 static void the_record_does_not_borrow_from_the_value(void **state)
 {
     struct fixture *fixture = *state;
@@ -390,6 +413,7 @@ int main(void)
         TEST(a_score_that_is_not_a_number_survives_all_forms),
         TEST(controls_survive_all_forms),
         TEST(the_record_does_not_borrow_from_the_value),
+        TEST(the_record_borrows_from_the_value_where_told_so),
         TEST(values_that_are_no_record_are_undecodable),
         TEST(custom_ids_have_at_most_512_bytes),
         TEST(an_unknown_schema_id_is_asked_for_once),
