@@ -13,15 +13,24 @@ JAVA = ["java", "-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLeve
 
 
 class Kafka(Server):
+    """Clients of `bootstrap` talk to it directly; those of `proxy_port` through a Proxy that
+    forwards to `detour_port`."""
+
     def __init__(self, version, folder):
         self.version = version
-        port, controller_port = free_ports(2)
+        port, controller_port, self.detour_port, self.proxy_port = free_ports(4)
         self.bootstrap = f"127.0.0.1:{port}"
         jars = f"{fetch('kafka', version)}/*"
         properties = folder / "server.properties"
         text = (ROOT / "tests/support/kafka/server.properties").read_text()
-        text = text.replace("CONTROLLER_PORT", str(controller_port)).replace("PORT", str(port))
-        properties.write_text(text.replace("DATA", str(folder / "data")))
+        text = text.format(
+            port=port,
+            controller_port=controller_port,
+            detour_port=self.detour_port,
+            proxy_port=self.proxy_port,
+            data=folder / "data",
+        )
+        properties.write_text(text)
         format_command = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties]
         subprocess.run(JAVA + ["-cp", jars] + format_command, check=True, capture_output=True)
         level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"

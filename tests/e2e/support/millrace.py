@@ -45,6 +45,7 @@ class Worker(Server):
 
     def __init__(self, folder, config, name="worker", options=()):
         (self.http_port,) = free_ports(1)
+        self.config = config
         path = folder / f"{name}.yaml"
         path.write_text(json.dumps(config, indent=2))  # JSON is YAML
         port = f"http.port={self.http_port}"

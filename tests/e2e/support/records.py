@@ -75,10 +75,12 @@ def consume_quiet(bootstrap, topic, quiet_s=1.5, isolation="read_committed"):
 
 def lag(bootstrap, topic, group):
     """Records of a topic that a group has not committed."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
-    ends = end_offsets(consumer, topic)
-    committed = consumer.committed([TopicPartition(topic, p) for p in ends], timeout=10)
-    consumer.close()
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
+    try:
+        ends = end_offsets(consumer, topic)
+        committed = consumer.committed([TopicPartition(topic, p) for p in ends], timeout=10)
+    finally:
+        consumer.close()
     return sum(ends[c.partition] - max(c.offset, 0) for c in committed)
 
 

@@ -27,7 +27,8 @@ class Server:
     def is_up(self):
         raise NotImplementedError
 
-    def start(self):
+    def launch(self):
+        """Starts the process and does not wait for it."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -36,6 +37,9 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def start(self):
+        self.launch()
 
         def is_up():
             if self.process.poll() is not None:
