@@ -171,7 +171,7 @@ static bool set_transactional_id(rd_kafka_conf_t *conf, const struct config *con
 {
     char id[512];
     const char *group = kafka_client_group(config);
-    int size = snprintf(id, sizeof id, "%s.%s", group, config->worker_id);
+    int size = snprintf(id, sizeof id, "%s/%s", group, config->worker_id);
     if (size < 0 || (size_t)size >= sizeof id) { // a shortened one may be another worker's
         return error_set(error, ERROR_CONFIG, NULL, NULL,
                          "kafka.group.id and worker.id have more than %zu bytes together",

@@ -49,8 +49,9 @@ static void drop(void *context, struct delivery *delivery)
     publisher->end.on_done(publisher->end.context, job, false);
 }
 
-static void complete(struct publisher *publisher, struct delivery *delivery)
+static void complete(void *context, struct delivery *delivery)
 {
+    struct publisher *publisher = context;
     struct job *job = delivery->job;
     struct partition *partition = job->end;
     if (partition->assigned_ms > 0) {
@@ -135,11 +136,7 @@ static void end_committed(struct publisher *publisher)
     metrics_add(METRIC_COMMITS, METRIC_COMMITTED, 1);
     metrics_observe(METRIC_COMMIT_TIME, 0, (double)(uv_hrtime() - publisher->started_ns) / 1e9);
     consumer_settle(publisher->consumer, transaction->offsets, true);
-    size_t count = transaction->count;
-    transaction->count = 0;
-    for (size_t i = 0; i < count; i++) {
-        complete(publisher, transaction->deliveries[i]);
-    }
+    transaction_complete(transaction, complete, publisher);
     transaction_end(transaction);
 }
 
@@ -244,10 +241,11 @@ static void start_timer(struct publisher *publisher)
     if (transaction->state == TRANSACTION_RESOLVING) {
         wait_ms = RESOLVE_INTERVAL_MS;
     } else if (transaction->state == TRANSACTION_IDLE && transaction->first != NULL) {
-        uint64_t waited_ms = uv_now(publisher->loop) - transaction->waiting_since_ms;
-        uint64_t interval_ms = transaction->limits.interval_ms;
+        uint64_t now_ms = uv_now(publisher->loop);
         // When it is due and yet could not be formed, it is tried again a little later.
-        wait_ms = waited_ms < interval_ms ? interval_ms - waited_ms : RESOLVE_INTERVAL_MS;
+        wait_ms = transaction_is_due(transaction, now_ms)
+                      ? RESOLVE_INTERVAL_MS
+                      : transaction->waiting_since_ms + transaction->limits.interval_ms - now_ms;
     }
     CHECK(uv_timer_start(&publisher->timer, on_timer, wait_ms, 0) == 0);
 }

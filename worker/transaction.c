@@ -21,6 +21,7 @@ bool transaction_open(const struct transaction_limits *limits, struct transactio
     }
     transaction->limits = *limits;
     transaction->deliveries = deliveries;
+    transaction->count_max = limits->records_max;
     *transaction_out = transaction;
     return true;
 }
@@ -101,7 +102,7 @@ void transaction_fill(struct transaction *transaction,
 {
     CHECK(transaction->state == TRANSACTION_IDLE && transaction->count == 0);
     size_t bytes = 0;
-    while (transaction->first != NULL && transaction->count < transaction->limits.records_max) {
+    while (transaction->first != NULL && transaction->count < transaction->count_max) {
         size_t size = bytes_in(transaction->first);
         if (transaction->count > 0 && size > transaction->limits.bytes_max - bytes) {
             break;
@@ -119,10 +120,26 @@ void transaction_fill(struct transaction *transaction,
 
 void transaction_return(struct transaction *transaction, uint64_t now_ms)
 {
+    if (transaction->count > 0) {
+        transaction->count_max = transaction->count > 1 ? transaction->count / 2 : 1;
+    }
     while (transaction->count > 0) {
         prepend(transaction, transaction->deliveries[--transaction->count]);
     }
     transaction->waiting_since_ms = now_ms;
+}
+
+void transaction_complete(struct transaction *transaction,
+                          void (*done)(void *context, struct delivery *delivery), void *context)
+{
+    size_t records_max = transaction->limits.records_max;
+    size_t count = transaction->count;
+    transaction->count_max =
+        transaction->count_max < records_max / 2 ? transaction->count_max * 2 : records_max;
+    transaction->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        done(context, transaction->deliveries[i]);
+    }
 }
 
 void transaction_clear(struct transaction *transaction,

@@ -52,6 +52,7 @@ struct transaction {
 
     struct delivery **deliveries; // [limits.records_max] inside
     size_t count;
+    size_t count_max; // halved by each abort: one that is too slow for its timeout must get smaller
     rd_kafka_topic_partition_list_t *offsets;  // to commit with them; opaque: the epoch
     rd_kafka_consumer_group_metadata_t *group; // as of the same moment
     enum transaction_result result;
@@ -73,8 +74,11 @@ bool transaction_is_due(const struct transaction *transaction, uint64_t now_ms);
 void transaction_fill(struct transaction *transaction,
                       void (*drop)(void *context, struct delivery *delivery), void *context);
 /* Moves what is inside back to the front, in its old order. The commit of its offsets has been
- * undone. */
+ * undone. The next one takes at most half as many. */
 void transaction_return(struct transaction *transaction, uint64_t now_ms);
+/* What is inside was committed: moves it to `done`. The next one may take twice as many. */
+void transaction_complete(struct transaction *transaction,
+                          void (*done)(void *context, struct delivery *delivery), void *context);
 /* Takes everything out, inside or waiting, and gives it to `drop`. */
 void transaction_clear(struct transaction *transaction,
                        void (*drop)(void *context, struct delivery *delivery), void *context);

@@ -71,6 +71,12 @@ static struct offsets_commit snapshot(const struct scene *scene)
     return commit;
 }
 
+static void ignore(void *context, struct delivery *delivery)
+{
+    (void)context;
+    (void)delivery;
+}
+
 static void test_is_due_by_count_bytes_or_time(void **state)
 {
     struct scene *scene = *state;
@@ -132,12 +138,38 @@ static void test_what_was_aborted_goes_into_the_next_one_in_order(void **state)
     assert_int_equal(transaction->waiting_bytes, 70);
     assert_int_equal(offsets_position(scene->partition->offsets), 0);
     transaction_fill(transaction, drop, scene);
-    assert_int_equal(transaction->count, 7);
-    for (int i = 0; i < 7; i++) {
-        assert_ptr_equal(transaction->deliveries[i], &scene->deliveries[i]);
-    }
+    assert_int_equal(transaction->count, 2); // half as many
+    assert_ptr_equal(transaction->deliveries[0], &scene->deliveries[0]);
+    assert_ptr_equal(transaction->deliveries[1], &scene->deliveries[1]);
+    assert_ptr_equal(transaction->first, &scene->deliveries[2]);
+    assert_ptr_equal(transaction->last, &scene->deliveries[6]);
     assert_int_equal(first.position, 5);
-    assert_int_equal(snapshot(scene).position, 7);
+    assert_int_equal(snapshot(scene).position, 2);
+    assert_int_equal(scene->dropped_count, 0);
+}
+
+static void test_aborts_make_it_smaller_and_commits_larger(void **state)
+{
+    static const size_t sizes[] = {5, 2, 1, 1};
+    struct scene *scene = *state;
+    struct transaction *transaction = scene->transaction;
+    add(scene, 0, 30, 0);
+    transaction_fill(transaction, drop, scene);
+    assert_int_equal(transaction->count, 10);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        assert_true(offsets_undo(scene->partition->offsets, EPOCH));
+        transaction_return(transaction, 0);
+        transaction_fill(transaction, drop, scene);
+        assert_int_equal(transaction->count, sizes[i]);
+    }
+    for (size_t expected = 2; expected < 10; expected *= 2) {
+        transaction_complete(transaction, ignore, NULL);
+        transaction_fill(transaction, drop, scene);
+        assert_int_equal(transaction->count, expected);
+    }
+    transaction_complete(transaction, ignore, NULL);
+    transaction_fill(transaction, drop, scene);
+    assert_int_equal(transaction->count, 10);
     assert_int_equal(scene->dropped_count, 0);
 }
 
@@ -252,7 +284,7 @@ static void test_every_outcome_ends_once_whatever_happens(void **state)
                 is_done[offset] = true;
                 done++;
             }
-            transaction->count = 0;
+            transaction_complete(transaction, ignore, NULL);
         }
         transaction_end(transaction);
         assert_int_equal(offsets_unfinished(scene->partition->offsets), RECORDS - done);
@@ -270,6 +302,7 @@ int main(void)
         TEST(test_takes_the_oldest_within_count_and_bytes),
         TEST(test_one_that_is_larger_than_a_transaction_goes_alone),
         TEST(test_what_was_aborted_goes_into_the_next_one_in_order),
+        TEST(test_aborts_make_it_smaller_and_commits_larger),
         TEST(test_nothing_of_an_ended_assignment_goes_in),
         TEST(test_nothing_follows_the_last_commit_of_an_assignment),
         TEST(test_a_record_of_another_epoch_is_dropped),
