@@ -18,8 +18,7 @@ static const struct command commands[] = {
     {"broker", "runs a Kafka broker in memory, for trials", command_broker},
     {"work", "answers the requests of a Kafka topic", command_work},
     {"batch", "answers a file of OpenAI Batch lines, without Kafka", command_batch},
-    {"model", "looks into a model folder: check, tokenize, render, logits, generate",
-     command_model},
+    {"model", "looks into a model folder: check, tokenize, render, logits, ...", command_model},
     {"settings", "prints the reference of all settings, or of all metrics", command_settings},
 };
 

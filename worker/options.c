@@ -72,7 +72,6 @@ static void print_help(const struct options *options)
     for (size_t i = 0; i < COMMON_COUNT; i++) {
         print_row(&common_rows[i]);
     }
-    printf("\nexit codes: 0 done, 1 failed, 2 usage, configuration or broken input\n");
 }
 
 static bool read_number(const struct options *options, const struct option_row *row,
