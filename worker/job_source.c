@@ -4,12 +4,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "schemas/base/buffer.h"
 #include "worker/line_reader.h"
@@ -160,7 +162,7 @@ static enum job_source_result next_line(struct job_source *source, struct arena 
             }
             break; // an empty line is no request, and no mistake
         case LINE_TOO_LONG:
-            (void)error_prefix(error, "%s line %" PRId64, path, line_reader_number(source->reader));
+            (void)error_prefix(error, "%s", path);
             return JOB_SOURCE_INVALID;
         case LINE_FAILED:
             return JOB_SOURCE_FAILED;
@@ -174,17 +176,29 @@ static enum job_source_result next_line(struct job_source *source, struct arena 
     return JOB_SOURCE_END;
 }
 
+/* NULL with *error for anything but a regular file. Not blocking: a pipe would wait for its other
+ * end. */
+static FILE *open_document(const char *path, struct error *error)
+{
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
+    bool is_file = descriptor >= 0 && fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+    FILE *file = is_file ? fdopen(descriptor, "rb") : NULL;
+    if (file == NULL) {
+        (void)error_set(error, ERROR_INVALID, NULL, NULL, "%s: %s", path,
+                        descriptor >= 0 && !is_file ? "not a regular file" : strerror(errno));
+        if (descriptor >= 0) {
+            (void)close(descriptor);
+        }
+    }
+    return file;
+}
+
 /* Reads a regular file whole; false with *error otherwise. */
 static bool read_document(struct job_source *source, const char *path, struct error *error)
 {
-    struct stat status;
-    FILE *file = fopen(path, "rb");
-    if (file == NULL || fstat(fileno(file), &status) != 0 || !S_ISREG(status.st_mode)) {
-        (void)error_set(error, ERROR_INVALID, NULL, NULL, "%s: %s", path,
-                        file == NULL ? strerror(errno) : "not a regular file");
-        if (file != NULL) {
-            (void)fclose(file);
-        }
+    FILE *file = open_document(path, error);
+    if (file == NULL) {
         return false;
     }
     char chunk[16384];

@@ -90,6 +90,7 @@ static void test_a_line_over_the_limit_is_invalid(void **state)
     assert_int_equal(walk.requests, 1);
     assert_int_equal(walk.invalid, 1);
     assert_string_equal(walk.ids, "b ");
+    assert_non_null(strstr(walk.last.message, "long.jsonl: line 1 has over 40 bytes"));
     assert_int_equal(unlink(path), 0);
 }
 
@@ -135,6 +136,35 @@ static void test_documents_are_put_into_the_prompt(void **state)
     assert_int_equal(rmdir(documents), 0);
 }
 
+static void test_what_is_no_file_is_invalid_and_not_waited_for(void **state)
+{
+    (void)state;
+    char prompt[128];
+    char text[128];
+    char documents[128];
+    char pipe[128];
+    char subfolder[128];
+    char dangling[128];
+    (void)snprintf(documents, sizeof documents, "%s/odd", folder);
+    (void)snprintf(pipe, sizeof pipe, "%s/odd/a-pipe.txt", folder);
+    (void)snprintf(subfolder, sizeof subfolder, "%s/odd/b-folder", folder);
+    (void)snprintf(dangling, sizeof dangling, "%s/odd/c-link.txt", folder);
+    assert_int_equal(mkdir(documents, 0700), 0);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(mkdir(subfolder, 0700), 0);
+    assert_int_equal(symlink("/nowhere/file", dangling), 0);
+    (void)write_file(prompt, sizeof prompt, "prompt.json", "{\"prompt\":\"{{document}}\"}");
+    (void)write_file(text, sizeof text, "odd/d.txt", "");
+    struct job_source_options options = {
+        .documents = documents, .prompt = prompt, .record_bytes_max = 4096};
+    struct walk walk = walk_source(&options);
+    assert_string_equal(walk.ids, "d.txt ");
+    assert_int_equal(walk.invalid, 3);
+    assert_string_equal(walk.bodies, "{\"prompt\":\"\"}\n");
+    assert_int_equal(unlink(pipe) + unlink(dangling) + unlink(text) + unlink(prompt), 0);
+    assert_int_equal(rmdir(subfolder) + rmdir(documents), 0);
+}
+
 static void test_a_prompt_without_a_place_for_the_document_is_refused(void **state)
 {
     (void)state;
@@ -173,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_a_line_over_the_limit_is_invalid),
         cmocka_unit_test(test_a_missing_file_ends_the_input),
         cmocka_unit_test(test_documents_are_put_into_the_prompt),
+        cmocka_unit_test(test_what_is_no_file_is_invalid_and_not_waited_for),
         cmocka_unit_test(test_a_prompt_without_a_place_for_the_document_is_refused),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
