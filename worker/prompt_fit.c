@@ -75,21 +75,25 @@ void prompt_fit_close(struct prompt_fit *fit)
     free(fit);
 }
 
-/* One id more than the context holds is enough to know. */
+static bool check_count(const struct prompt_fit *fit, int64_t prompt_tokens, int max_tokens,
+                        struct error *error)
+{
+    int64_t needed = prompt_tokens + (max_tokens > 0 ? max_tokens : 1);
+    return needed <= fit->context_tokens ||
+           error_set(error, ERROR_INVALID, "context_length_exceeded", NULL,
+                     "prompt and max_tokens need %lld tokens, the context has %lld",
+                     (long long)needed, (long long)fit->context_tokens);
+}
+
 static bool check_text(const struct prompt_fit *fit, struct bytes text, bool add_special_tokens,
                        int max_tokens, struct error *error)
 {
     struct token_list ids;
-    token_list_init(&ids, (size_t)fit->context_tokens + 1);
-    bool is_encoded = tokenizer_encode(fit->tokenizer, text, add_special_tokens, &ids, error);
-    int64_t needed = (int64_t)ids.count + (max_tokens > 0 ? max_tokens : 1);
+    token_list_init(&ids, (size_t)fit->context_tokens);
+    bool fits = tokenizer_encode(fit->tokenizer, text, add_special_tokens, &ids, error) &&
+                check_count(fit, (int64_t)ids.count, max_tokens, error);
     token_list_close(&ids);
-    if (is_encoded && needed > fit->context_tokens) {
-        return error_set(error, ERROR_INVALID, "context_length_exceeded", NULL,
-                         "prompt and max_tokens need %lld tokens, the context has %lld",
-                         (long long)needed, (long long)fit->context_tokens);
-    }
-    return is_encoded;
+    return fits;
 }
 
 static bool check_chat(struct prompt_fit *fit, const struct openai_request *request,
@@ -120,8 +124,10 @@ static bool check_request(struct prompt_fit *fit, const struct openai_request *r
     }
     for (int i = 0; i < request->prompts_count; i++) {
         const struct openai_prompt *prompt = &request->prompts[i];
-        if (prompt->text.data != NULL &&
-            !check_text(fit, prompt->text, true, request->max_tokens, error)) {
+        bool fits = prompt->text.data != NULL
+                        ? check_text(fit, prompt->text, true, request->max_tokens, error)
+                        : check_count(fit, prompt->ids_count, request->max_tokens, error);
+        if (!fits) {
             return false;
         }
     }

@@ -46,6 +46,33 @@ static void test_a_short_prompt_fits_and_a_long_one_does_not(void **state)
     prompt_fit_close(fit);
 }
 
+/* A prompt of `count` token ids and max_tokens 24. */
+static bool check_ids(struct prompt_fit *fit, int count, struct error *error)
+{
+    char body[8192];
+    int size = snprintf(body, sizeof body, "{\"model\":\"scribe\",\"max_tokens\":24,\"prompt\":[5");
+    for (int i = 1; i < count; i++) {
+        size += snprintf(body + size, sizeof body - (size_t)size, ",5");
+    }
+    (void)snprintf(body + size, sizeof body - (size_t)size, "]}");
+    struct inference_request request = {
+        .custom_id = bytes_of("a"), .url = bytes_of("/v1/completions"), .body = bytes_of(body)};
+    return prompt_fit_check(fit, &request, error);
+}
+
+static void test_one_token_id_too_many_does_not_fit(void **state)
+{
+    (void)state;
+    struct prompt_fit *fit = NULL;
+    struct error error = {0};
+    assert_true(prompt_fit_open(FOLDER, &fit, &error));
+    assert_true(check_ids(fit, 1000, &error)); // the context of scribe: 1024 tokens
+    assert_false(check_ids(fit, 1001, &error));
+    assert_string_equal(error.message,
+                        "prompt and max_tokens need 1025 tokens, the context has 1024");
+    prompt_fit_close(fit);
+}
+
 static void test_a_request_that_is_wrong_is_told(void **state)
 {
     (void)state;
@@ -75,6 +102,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_short_prompt_fits_and_a_long_one_does_not),
+        cmocka_unit_test(test_one_token_id_too_many_does_not_fit),
         cmocka_unit_test(test_a_request_that_is_wrong_is_told),
         cmocka_unit_test(test_a_folder_without_a_model_is_an_error),
     };
