@@ -125,6 +125,7 @@ static void take_line(struct batch *batch, struct bytes line)
         return;
     case NEEDS_SCHEMA:
     case UNDECODABLE:
+        (void)error_prefix(&job->error, "line %lld", (long long)line_reader_number(batch->reader));
         write_failure(batch, job);
         session_release(batch->session, job);
     }
@@ -312,7 +313,7 @@ int command_batch(int argc, char **argv)
     const struct option_row rows[] = {
         {"model", "DIR", OPTION_TEXT, &model_path, 0, 0, "a model folder that answers every line"},
         {"metadata", NULL, OPTION_FLAG, &with_metadata, 0, 0,
-         "keep Millrace's own fields (usage, timing, served_by) in the lines"},
+         "keep Millrace's own fields: usage, timing, ..."},
     };
     struct options options = {
         .name = "batch",

@@ -126,6 +126,7 @@ def test_a_bad_line_gets_a_line_that_says_why(binary, tmp_path, name):
     if status is None:
         assert answer["response"] is None
         error = answer["error"]
+        assert error["message"].startswith("line 1")
     else:
         assert answer["custom_id"] == name
         assert answer["error"] is None
