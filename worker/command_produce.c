@@ -156,7 +156,7 @@ static int run(const struct options *options, const struct produce_arguments *ar
     if (!ok) {
         options_complain(options, "%s", error.message);
     }
-    return options_exit_code(&error);
+    return ok && result.invalid > 0 ? EXIT_CODE_FAILED : options_exit_code(&error);
 }
 
 int command_produce(int argc, char **argv)
@@ -169,7 +169,7 @@ int command_produce(int argc, char **argv)
         {"documents", "DIR", OPTION_TEXT, &arguments.documents,
          .help = "each file of a folder becomes a request"},
         {"prompt", "FILE", OPTION_TEXT, &arguments.prompt,
-         .help = "their request body, JSON with {{document}} in a text"},
+         .help = "JSON body with {{document}} in a text"},
         {"model", "NAME", OPTION_TEXT, &arguments.model, .help = "replaces the prompt's model"},
         {"run-id", "ID", OPTION_TEXT, &arguments.run_id, .help = "name of the run, else generated"},
         {"manifest", "FILE", OPTION_TEXT, &arguments.manifest, .help = "written for `collect`"},

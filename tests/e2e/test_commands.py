@@ -12,13 +12,14 @@ from support.server import ROOT
 COMMANDS = ["work", "produce", "collect", "batch", "broker", "model", "settings"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_fits_a_screen(binary, command):
-    result = millrace.run(command, "--help")
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_help_fits_a_screen_and_tells_the_exit_codes(binary, command):
+    result = millrace.run(*command, "--help")
     assert result.returncode == 0
     lines = result.stdout.splitlines()
-    assert 3 <= len(lines) <= 40
-    assert max(map(len, lines)) <= 100
+    assert 3 <= len(lines) <= 23  # and the prompt, on 24 lines of 80 columns
+    assert max(map(len, lines)) <= 80
+    assert result.stdout.lower().count("exit code") == (1 if command else 0)
 
 
 @pytest.mark.parametrize("arguments", [["unknown"], ["work", "--unknown"], ["collect"], ["batch"]])
@@ -107,6 +108,24 @@ def test_documents_and_a_prompt_become_jobs(demo_broker, run_worker, tmp_path):
     assert len(lines) == len(list(folder.iterdir()))
     kinds = {text_of(line["response"]["body"]) for line in lines}
     assert kinds <= {"incident", "delivery", "inspection", "complaint", "meeting"}
+
+
+def test_what_is_skipped_is_told_and_ends_with_1(demo_broker, tmp_path):
+    brokers = ["--set", f"kafka.bootstrap.servers={demo_broker.bootstrap}"]
+    documents, prompt = tmp_path / "documents", millrace.DEMO / "prompts/classify.json"
+    (documents / "folder").mkdir(parents=True)
+    (documents / "broken.txt").write_bytes(b"\xff")
+    (documents / "good.txt").write_text("The pump failed.")
+    produce = ["produce", *brokers, "--documents", documents, "--prompt", prompt, "--json"]
+    nothing = millrace.run(*produce)
+    assert nothing.returncode == 1
+    assert nothing.stdout == ""
+    assert "--skip-invalid" in nothing.stderr
+    others = millrace.run(*produce, "--skip-invalid")
+    assert others.returncode == 1
+    totals = json.loads(others.stdout)
+    assert (totals["records"], totals["invalid"]) == (1, 2)
+    assert "broken.txt" in others.stderr and "folder" in others.stderr
 
 
 def test_collect_that_misses_results_says_so(kafka, topics, tmp_path, binary):

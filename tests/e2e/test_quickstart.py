@@ -36,16 +36,29 @@ def test_the_demo_answers_200_jobs_and_leaves_nothing_running():
 
 @pytest.mark.load
 def test_own_model_and_documents(tmp_path):
-    documents = tmp_path / "documents"
+    documents = tmp_path / "my documents"
     documents.mkdir()
     for path in sorted((DEMO / "documents").iterdir())[:5]:
         shutil.copy(path, documents)
     shutil.copytree(DEMO / "scribe-weak", tmp_path / "model")
-    result = quickstart("--model", "model", "--documents", "documents", cwd=tmp_path)
+    result = quickstart("--model", "model", "--documents", "my documents", cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     results = [json.loads(line) for line in (OUT / "results.jsonl").read_text().splitlines()]
     assert len(results) == 5
     assert {line["response"]["body"]["model"] for line in results} == {"demo"}
+    assert processes() == []
+
+
+@pytest.mark.load
+def test_documents_that_cannot_be_sent_cost_the_others_nothing(tmp_path):
+    shutil.copy(DEMO / "documents/note-000.txt", tmp_path)
+    (tmp_path / "broken.txt").write_bytes(b"\xff")
+    (tmp_path / "long.txt").write_text("word " * 5000)
+    result = quickstart("--documents", tmp_path)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "broken.txt" in result.stderr and "long.txt" in result.stderr
+    (answer,) = [json.loads(line) for line in (OUT / "results.jsonl").read_text().splitlines()]
+    assert answer["custom_id"] == "note-000.txt"
     assert processes() == []
 
 
