@@ -68,8 +68,8 @@ static bool run(struct work *work, const struct config *config, struct error *er
     watch_signals(work);
     bool ok = open_http(work, config, error);
     if (ok) {
-        log_event(LOG_INFO, "worker_started", "worker=%s topic=%s",
-                  config->worker_id, config->topics.requests);
+        log_event(LOG_INFO, "worker_started", "worker=%s topic=%s", config->worker_id,
+                  config->topics.requests);
         ok = worker_run(work->worker, error);
     }
     http_close(work->http);

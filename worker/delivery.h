@@ -37,8 +37,8 @@ struct delivery {
     struct buffer buffer;
     struct headers headers;
     enum delivery_state state;
-    int code;          // rd_kafka_resp_err_t of the last attempt
-    int shrinks_count; // how often it was too large
+    int code;              // rd_kafka_resp_err_t of the last attempt
+    int shrinks_count;     // how often it was too large
     struct delivery *next; // while it waits for a transaction
 };
 

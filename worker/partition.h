@@ -25,9 +25,9 @@ struct partition {
     struct offsets *offsets; // its epoch is the assignment's
     bool is_assigned;
     bool is_paused;
-    bool is_leaving; // revoked, but its last commit is not over yet
-    bool is_last_sent; // that commit is in a transaction
-    bool is_settled; // that commit is over: nothing more is committed in this assignment
+    bool is_leaving;      // revoked, but its last commit is not over yet
+    bool is_last_sent;    // that commit is in a transaction
+    bool is_settled;      // that commit is over: nothing more is committed in this assignment
     bool is_new;          // the group had no offset for it, and nothing has come yet
     uint64_t assigned_ms; // loop time; 0 once a result was committed
     bool is_dirty;        // the position may have moved since the last commit
