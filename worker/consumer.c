@@ -419,6 +419,7 @@ bool consumer_start(struct consumer *consumer, const char *topic, struct error *
         return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot subscribe to %s: %s", topic,
                          rd_kafka_err2str(code));
     }
+    consumer->is_subscribed = true;
     return true;
 }
 
@@ -454,6 +455,14 @@ static void leave_group(struct consumer *consumer, int timeout_ms)
     }
 }
 
+/* librdkafka before 2.3 aborts the process when it is destroyed between joining the group and the
+ * first assignment (its issue 4312). */
+static bool is_destruction_safe(const struct consumer *consumer)
+{
+    enum { FIXED_VERSION = 0x02030000 };
+    return !consumer->is_subscribed || consumer->is_assigned || rd_kafka_version() >= FIXED_VERSION;
+}
+
 bool consumer_close(struct consumer *consumer, int timeout_ms)
 {
     if (consumer == NULL) {
@@ -475,7 +484,8 @@ bool consumer_close(struct consumer *consumer, int timeout_ms)
         partition_drop_held(partition);
         partition_release(partition);
     }
-    bool is_destroyed = kafka_client_destroy(consumer->client, timeout_ms);
+    bool is_destroyed =
+        is_destruction_safe(consumer) && kafka_client_destroy(consumer->client, timeout_ms);
     uv_close((uv_handle_t *)&consumer->wake, on_handle_closed);
     uv_close((uv_handle_t *)&consumer->more, on_handle_closed);
     uv_close((uv_handle_t *)&consumer->tick, on_handle_closed);

@@ -77,9 +77,9 @@ void consumer_resume(struct consumer *consumer);
 
 /* No more records; commits go on. */
 void consumer_drain(struct consumer *consumer);
-/* Commits, leaves the group and closes, all within about timeout_ms. False when librdkafka hangs:
- * its thread stays behind, so the process must end without running destructors. The loop must run
- * on: the struct frees itself when its handles are closed. */
+/* Commits, leaves the group and closes, all within about timeout_ms. False when librdkafka hangs or
+ * must not be destroyed: its thread stays behind, so the process must end without running
+ * destructors. The loop must run on: the struct frees itself when its handles are closed. */
 bool consumer_close(struct consumer *consumer, int timeout_ms);
 
 /* For the look-up of topics. */

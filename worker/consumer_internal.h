@@ -36,6 +36,7 @@ struct consumer {
     struct rebalance *rebalances; // oldest first
     uint32_t epoch;               // of the latest assignment
     bool is_exactly_once;
+    bool is_subscribed;
     bool is_closing;
     _Atomic bool is_assigned;
     _Atomic bool has_broker; // to any broker, by the latest statistics

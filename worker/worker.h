@@ -27,7 +27,7 @@ MUST_CHECK bool worker_open(uv_loop_t *loop, const struct config *config,
 /* Runs the loop until the worker has stopped. False with *error when it stopped because of an
  * error. */
 MUST_CHECK bool worker_run(struct worker *worker, struct error *error);
-/* False when librdkafka hangs: the process must then end by _exit. */
+/* False when librdkafka hangs or cannot be destroyed: the process must then end by _exit. */
 bool worker_close(struct worker *worker);
 
 /* Begins to drain. Thread: any; not from a signal handler. */
