@@ -36,6 +36,29 @@ struct partition *consumer_find(const struct consumer *consumer, const char *top
     return NULL;
 }
 
+/* Where a partition begins of which the group has committed nothing. Not left to librdkafka: asked
+ * for RD_KAFKA_OFFSET_INVALID it reads the group's offset once more, and never begins when the
+ * broker goes away meanwhile. */
+static int64_t first_offset(const struct consumer *consumer)
+{
+    static const struct {
+        const char *reset;
+        int64_t offset;
+    } starts[] = {
+        {"smallest", RD_KAFKA_OFFSET_BEGINNING},  {"earliest", RD_KAFKA_OFFSET_BEGINNING},
+        {"beginning", RD_KAFKA_OFFSET_BEGINNING}, {"largest", RD_KAFKA_OFFSET_END},
+        {"latest", RD_KAFKA_OFFSET_END},          {"end", RD_KAFKA_OFFSET_END},
+        {"error", RD_KAFKA_OFFSET_INVALID},
+    };
+    const char *reset = config_kafka(consumer->config, "auto.offset.reset");
+    for (size_t i = 0; reset != NULL && i < sizeof starts / sizeof starts[0]; i++) {
+        if (strcmp(starts[i].reset, reset) == 0) {
+            return starts[i].offset;
+        }
+    }
+    return RD_KAFKA_OFFSET_BEGINNING; // kafka_client's default
+}
+
 static void open_partition(struct consumer *consumer, const rd_kafka_topic_partition_t *committed,
                            rd_kafka_topic_partition_t *element)
 {
@@ -45,7 +68,7 @@ static void open_partition(struct consumer *consumer, const rd_kafka_topic_parti
     partition->assigned_ms = uv_now(consumer->loop);
     if (committed->offset < 0) {
         partition->is_new = true;
-        element->offset = RD_KAFKA_OFFSET_INVALID; // as auto.offset.reset says
+        element->offset = first_offset(consumer);
     } else {
         struct offset_map map;
         struct error error = {0};
@@ -187,6 +210,8 @@ static bool step_revoke(struct consumer *consumer, struct rebalance *rebalance)
             give_up(consumer, partition, is_lost);
         }
     }
+    // librdkafka would keep a pause, and fetch nothing when the partition is assigned again.
+    (void)rd_kafka_resume_partitions(consumer->client, rebalance->list);
     log_refusal(rd_kafka_incremental_unassign(consumer->client, rebalance->list));
     return true;
 }

@@ -58,11 +58,11 @@ def data():
     return DATA
 
 
-def make_topics(broker, partitions=3):
+def make_topics(broker, partitions=3, config=None):
     prefix = f"t{os.getpid()}-{next(numbers)}"
     names = ["requests", "responses", "comparisons", "replay", "dead_letters", "control"]
     topics = types.SimpleNamespace(**{name: f"{prefix}.{name}" for name in names})
-    broker.create_topics(list(vars(topics).values()), partitions)
+    broker.create_topics(list(vars(topics).values()), partitions, config)
     return topics
 
 

@@ -8,7 +8,14 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 def produce(bootstrap, topic, records):
     """Writes (key, value, headers) records, or bare values; all are delivered on return."""
     failures = []
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "partitioner": "murmur2"})
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 5,
+            "partitioner": "murmur2",
+            "message.max.bytes": 20_000_000,
+        }
+    )
 
     def delivered(error, _message):
         if error is not None:
