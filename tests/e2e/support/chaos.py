@@ -137,10 +137,8 @@ class Chaos:
     # The faults.
 
     def kill_worker(self):
-        running = self.fleet.running()
-        if not running:
-            return
-        worker = self.random.choice(running)
+        self.wait_for(self.fleet.running, STEP_TIMEOUT_S)
+        worker = self.random.choice(self.fleet.running())
         self.note("kill", worker.log.name)
         self.fleet.kill(worker)
         fate = self.random.random()
@@ -174,10 +172,8 @@ class Chaos:
             self.note("grow", worker.log.name)
 
     def freeze_worker(self):
-        running = self.fleet.running()
-        if not running:
-            return
-        worker = self.random.choice(running)
+        self.wait_for(self.fleet.running, 2 * STEP_TIMEOUT_S)
+        worker = self.random.choice(self.fleet.running())
         longest = max(SESSION_TIMEOUT_S, TRANSACTION_TIMEOUT_S)
         seconds = self.random.uniform(0.5 * longest, 2 * longest)
         self.note("freeze", f"{worker.log.name} for {seconds:.1f} s")
