@@ -51,8 +51,29 @@ def test_results_and_offsets_are_one_transaction(kafka, topics, scripted, run_wo
     wait_for_drain(kafka, topics)
     assert "guarantee=exactly_once" in worker.log_text()
     assert worker.metric("millrace_commits_total", result="committed") > 0
+    assert worker.metric("millrace_first_result_seconds_count") == 3  # partitions
+    assert "event=group_has_no_offsets" in worker.log_text()
     assert worker.stop(30) == 0, worker.log_tail()
+    second = run_worker(scripted)
+    assert second.stop(30) == 0, second.log_tail()
+    assert "event=group_has_no_offsets" not in second.log_text()
     assert_each_once(kafka, topics, [key for key, _, _ in records])
+
+
+def test_lag_reaches_zero_past_markers_and_aborted_requests(kafka, topics, scripted, run_worker):
+    worker = run_worker(scripted)
+    settings = {"bootstrap.servers": kafka.bootstrap, "transactional.id": topics.requests}
+    producer = Producer(settings)
+    producer.init_transactions(30)
+    for name, end in (("kept", producer.commit_transaction), ("not", producer.abort_transaction)):
+        producer.begin_transaction()
+        for key, value, _ in request_records(30, name):
+            producer.produce(topics.requests, value, key)
+        assert producer.flush(30) == 0
+        end(30)
+    wait_for_drain(kafka, topics)
+    assert worker.stop(30) == 0, worker.log_tail()
+    assert_each_once(kafka, topics, [f"kept-{i}" for i in range(30)])
 
 
 @pytest.mark.smoke
