@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-size_t dtype_bytes(enum dtype dtype)
-{
-    return dtype == DTYPE_F32 ? 4 : 2;
-}
-
 const char *dtype_name(enum dtype dtype)
 {
     static const char *const names[] = {"F32", "BF16", "F16"};

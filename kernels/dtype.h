@@ -11,7 +11,6 @@ enum dtype {
     DTYPE_F16,
 };
 
-size_t dtype_bytes(enum dtype dtype);
 const char *dtype_name(enum dtype dtype); // "F32", as safetensors spells it
 
 /* Reads `count` numbers from `source`, which may have any alignment and is little-endian. */

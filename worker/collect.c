@@ -338,7 +338,8 @@ static void sum_up(struct collect *collect)
     int64_t count = result->totals.records;
     int64_t expected = collect->options->expected;
     result->missing = count < expected ? expected - count : 0;
-    result->has_other_ids = result->missing == 0 && collect->options->digest[0] != '\0' &&
+    result->unexpected = count > expected ? count - expected : 0;
+    result->has_other_ids = count == expected && collect->options->digest[0] != '\0' &&
                             strcmp(digest, collect->options->digest) != 0;
     result->seconds = (double)(collect->last_ms - collect->first_ms) / 1000;
 }

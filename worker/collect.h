@@ -29,6 +29,7 @@ struct collect_result {
     int64_t duplicates;    // outcomes of a source that had one
     int64_t duplicate_ids; // sources whose custom_id another source has too
     int64_t missing;
+    int64_t unexpected; // records beyond what was expected
     bool has_other_ids; // as many as expected, but not those of the digest
     double seconds;     // from the first record's intake to the last outcome, by broker's clock
 };

@@ -34,16 +34,17 @@ static bool read_manifest(const json_t *manifest, struct collect_options *collec
 
 static bool is_clean(const struct collect_result *result)
 {
-    return totals_all_ok(&result->totals) && result->missing == 0 && result->duplicates == 0 &&
-           result->duplicate_ids == 0 && !result->has_other_ids;
+    return totals_all_ok(&result->totals) && result->missing == 0 && result->unexpected == 0 &&
+           result->duplicates == 0 && result->duplicate_ids == 0 && !result->has_other_ids;
 }
 
 static void print_json(const struct collect_options *collect, const struct collect_result *result)
 {
     json_t *summary =
-        json_pack("{s:s, s:I, s:I, s:I, s:I, s:b}", "run_id", collect->run_id, "expected",
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "run_id", collect->run_id, "expected",
                   (json_int_t)collect->expected, "missing", (json_int_t)result->missing,
-                  "duplicates", (json_int_t)result->duplicates, "duplicate_ids",
+                  "unexpected", (json_int_t)result->unexpected, "duplicates",
+                  (json_int_t)result->duplicates, "duplicate_ids",
                   (json_int_t)result->duplicate_ids, "has_other_ids", (int)result->has_other_ids);
     json_t *totals = totals_json(&result->totals, result->seconds);
     (void)json_object_update(summary, totals);
@@ -58,6 +59,9 @@ static void print_text(const struct collect_options *collect, const struct colle
     printf("run %s: %" PRId64 " of %" PRId64 " records have an outcome, %" PRId64 " missing\n",
            collect->run_id, result->totals.records, collect->expected, result->missing);
     totals_print(&result->totals, result->seconds, stdout);
+    if (result->unexpected > 0) {
+        printf("%" PRId64 " more than expected\n", result->unexpected);
+    }
     if (result->duplicates > 0) {
         printf("%" PRId64 " outcomes came more than once; the file has the first\n",
                result->duplicates);
@@ -98,7 +102,8 @@ static int run_manifest(const struct options *options, const char *path,
         manifest = json_load_file(path, 0, &reason);
     }
     if (path != NULL && (manifest == NULL || !read_manifest(manifest, collect))) {
-        options_complain(options, "%s is no manifest of `produce` %s", path, reason.text);
+        options_complain(options, "%s is no manifest of `produce`%s%s", path,
+                         reason.text[0] == '\0' ? "" : ": ", reason.text);
     } else if (collect->run_id == NULL || (path == NULL && collect->expected == 0)) {
         options_complain(options, "give --manifest, or --run-id and --count");
     } else {

@@ -308,6 +308,20 @@ static bool check_models(struct config_builder *builder)
     return true;
 }
 
+/* A worker would read its own results, without end. */
+static bool check_topics(struct config_builder *builder)
+{
+    const struct config_topics *topics = &builder->config->topics;
+    const struct config_place place = {.source = "topics"};
+    bool are_different = strcmp(topics->requests, topics->responses) != 0 &&
+                         strcmp(topics->requests, topics->dead_letters) != 0 &&
+                         strcmp(topics->responses, topics->dead_letters) != 0;
+    return are_different ||
+           config_fail(builder, &place,
+                       "requests is %s, responses %s, dead_letters %s: they must differ",
+                       topics->requests, topics->responses, topics->dead_letters);
+}
+
 static bool check_sizes(struct config_builder *builder)
 {
     const struct config *config = builder->config;
@@ -332,7 +346,8 @@ static bool read_sources(struct config_builder *builder, const char *path, const
             return false;
         }
     }
-    return check_models(builder) && check_sizes(builder) && fill_worker_id(builder);
+    return check_models(builder) && check_topics(builder) && check_sizes(builder) &&
+           fill_worker_id(builder);
 }
 
 bool config_open(const char *path, const char *const *sets, size_t sets_count,

@@ -310,9 +310,9 @@ size_t session_jobs(const struct session *session)
     return session->jobs_count;
 }
 
-const struct route_table *session_routes(const struct session *session)
+size_t session_bytes(const struct session *session)
 {
-    return session->routes;
+    return session->credit_bytes;
 }
 
 bool session_engine_stats(const struct session *session, struct engine_stats *stats_out)

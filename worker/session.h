@@ -57,8 +57,8 @@ void session_release(struct session *session, struct job *job);
 void session_cancel(struct session *session, bool (*matches)(const struct job *job, void *context),
                     void *context, bool only_waiting);
 
-size_t session_jobs(const struct session *session); // inside or not yet released
-const struct route_table *session_routes(const struct session *session);
+size_t session_jobs(const struct session *session);  // inside or not yet released
+size_t session_bytes(const struct session *session); // credits that they hold
 /* False where the generator is not the local engine. */
 bool session_engine_stats(const struct session *session, struct engine_stats *stats_out);
 

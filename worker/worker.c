@@ -225,6 +225,7 @@ static void on_tick(uv_timer_t *handle)
         observe_engine(&stats);
     }
     metrics_set(METRIC_RECORDS_INSIDE, 0, (double)session_jobs(worker->session));
+    metrics_set(METRIC_INTAKE_BYTES, 0, (double)session_bytes(worker->session));
     metrics_set(METRIC_BROKER_UP, 0, consumer_has_broker(worker->consumer) ? 1 : 0);
     metrics_set(METRIC_PARTITIONS, METRIC_PARTITIONS_ASSIGNED,
                 (double)consumer_partitions(worker->consumer));
@@ -430,14 +431,4 @@ bool worker_is_ready(const struct worker *worker, struct buffer *reason)
         return false;
     }
     return true;
-}
-
-bool worker_is_draining(const struct worker *worker)
-{
-    return worker->state == WORKER_DRAINING;
-}
-
-struct session *worker_session(struct worker *worker)
-{
-    return worker->session;
 }

@@ -36,7 +36,5 @@ void worker_stop(struct worker *worker);
 /* For readiness: models loaded, group joined, results taken by a broker. Otherwise writes why.
  * Thread: any. */
 bool worker_is_ready(const struct worker *worker, struct buffer *reason);
-bool worker_is_draining(const struct worker *worker);
-struct session *worker_session(struct worker *worker);
 
 #endif

@@ -94,11 +94,6 @@ void record_codec_close(struct record_codec *codec)
     free(codec);
 }
 
-uint64_t record_fingerprint(const struct record_codec *codec, enum record_kind kind)
-{
-    return codec->fingerprints[kind];
-}
-
 bool record_schema_id(struct bytes value, uint32_t *id_out)
 {
     if (value.data == NULL || value.size < CONFLUENT_BYTES || value.data[0] != 0) {

@@ -61,9 +61,8 @@ bool record_codec_add_fingerprint(struct record_codec *codec, struct bytes schem
 /* The id in a value's Confluent framing; false where the value has none. */
 bool record_schema_id(struct bytes value, uint32_t *id_out);
 
-/* Our current schema's text, to be registered, and its CRC-64-AVRO. Static text. */
+/* Our current schema's text, to be registered. Static text. */
 struct bytes record_schema(enum record_kind kind);
-uint64_t record_fingerprint(const struct record_codec *codec, enum record_kind kind);
 
 /* *error is set unless the result is DECODED. After DECODED_INVALID everything that could be read
  * is in *out, after the last two results nothing. */

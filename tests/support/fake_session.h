@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+enum { FAKE_SESSION_CREDIT = 1000 }; // bytes that each job holds
+
 /* For all sessions of the process. Thread: any. */
 void fake_session_hold(bool holds); // answers wait until it is false again
 size_t fake_session_most(void);     // the most jobs that one session has had inside

@@ -161,6 +161,10 @@ static void test_what_is_missing_or_of_other_ids_is_told(void **state)
     struct collect_result result = collect_run_named("nightly", JOBS + 7, "", 2000);
     assert_int_equal(result.totals.ok, JOBS);
     assert_int_equal(result.missing, 7);
+    assert_int_equal(result.unexpected, 0);
+    result = collect_run_named("nightly", JOBS - 3, "", 5000);
+    assert_int_equal(result.missing, 0);
+    assert_int_equal(result.unexpected, 3);
     result = collect_run_named("nightly", JOBS, "00000000000000000000000000000000", 5000);
     assert_true(result.has_other_ids);
     result = collect_run_named("another", 1, "", 1000);

@@ -81,6 +81,7 @@ static struct job *make_job(struct fixture *fixture, int64_t offset, const char 
 {
     struct job *job = session_job(fixture->session, strlen(body));
     assert_non_null(job);
+    assert_true(session_bytes(fixture->session) >= strlen(body));
     job->source = (struct source){bytes_of("t"), 0, offset};
     job->request.custom_id = bytes_of("id");
     job->request.url = bytes_of("/v1/chat/completions");
@@ -92,6 +93,7 @@ static void run(struct fixture *fixture)
 {
     assert_int_equal(uv_run(&fixture->loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(session_jobs(fixture->session), 0);
+    assert_int_equal(session_bytes(fixture->session), 0);
 }
 
 static void test_every_record_gets_one_answer(void **state)

@@ -12,6 +12,7 @@
 #include "schemas/base/check.h"
 #include "tests/support/fake_session.h"
 #include "tests/support/mock_broker.h"
+#include "worker/metrics.h"
 #include "worker/worker.h"
 
 enum { RECORDS_MAX = 4000 };
@@ -250,8 +251,10 @@ static void test_a_full_worker_pauses_and_loses_nothing(void **state)
     struct running running;
     start_worker(&running, &scene.config);
     wait_for_inside(40);
-    wait_ms(1000); // paused by now
+    wait_ms(1500); // paused by now, and the metrics set
     assert_int_equal(fake_session_most(), 40);
+    assert_int_equal((int)metrics_value(METRIC_RECORDS_INSIDE, 0), 40);
+    assert_int_equal((int)metrics_value(METRIC_INTAKE_BYTES, 0), 40 * FAKE_SESSION_CREDIT);
     fake_session_hold(false);
     struct reading reading;
     open_reading(&reading, scene.names[1], 3000, 30000);
