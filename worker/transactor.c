@@ -275,11 +275,22 @@ static bool is_settled(enum delivery_state state)
     return state == DELIVERY_TOO_LARGE || state == DELIVERY_REFUSED;
 }
 
+/* A producer that is broken may be so because it was fenced, which only librdkafka's own reason
+ * tells: where records were purged, no call has been refused. */
+static enum step judge_broken(struct transactor *transactor)
+{
+    rd_kafka_t *client = producer_client(transactor->producer);
+    char reason[256];
+    bool is_fenced =
+        client != NULL && is_fence(rd_kafka_fatal_error(client, reason, sizeof reason));
+    return is_fenced ? judge_fence(transactor) : STEP_REPLACE;
+}
+
 /* Records were purged: the next call says why the transaction failed, which may be for good. */
 static enum step find_reason(struct transactor *transactor, struct transaction *transaction)
 {
     if (producer_is_broken(transactor->producer)) {
-        return STEP_REPLACE;
+        return judge_broken(transactor);
     }
     enum step step = judge(transactor, "send_offsets", call_offsets(transactor, transaction));
     return step == STEP_DONE || step == STEP_RETRY ? STEP_ABORT : step;
@@ -370,14 +381,8 @@ static enum step prepare(struct transactor *transactor)
     if (transactor->is_initialized && !producer_is_broken(transactor->producer)) {
         return STEP_DONE;
     }
-    rd_kafka_t *client = producer_client(transactor->producer);
-    char reason[256];
-    bool is_fenced =
-        client != NULL && is_fence(rd_kafka_fatal_error(client, reason, sizeof reason));
-    if (is_fenced) {
-        transactor->begun_ns = now_ns();
-    }
-    enum step step = is_fenced ? judge_fence(transactor) : STEP_REPLACE;
+    transactor->begun_ns = now_ns();
+    enum step step = judge_broken(transactor);
     return step == STEP_REPLACE ? replace(transactor) : step;
 }
 

@@ -230,12 +230,28 @@ static void test_an_abort_that_the_commit_asks_for_leaves_it_to_them_too(void **
 
 static void test_another_process_with_the_same_id_stops_the_worker(void **state)
 {
-    struct scene *scene = *state;
-    config.worker_id_is_unique = false;
-    rd_kafka_mock_push_request_errors(broker.cluster, API_END_TXN, 1,
-                                      RD_KAFKA_RESP_ERR_PRODUCER_FENCED);
-    assert_int_equal(run(scene), TRANSACTION_FAILED);
-    assert_non_null(strstr(scene->transaction->error.message, "worker.id worker-1"));
+    static const struct {
+        int16_t api;
+        rd_kafka_resp_err_t code;
+    } fences[] = {
+        {API_ADD_PARTITIONS, RD_KAFKA_RESP_ERR_PRODUCER_FENCED},
+        {API_ADD_PARTITIONS, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH},
+        {API_PRODUCE, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH},
+        {API_ADD_OFFSETS, RD_KAFKA_RESP_ERR_PRODUCER_FENCED},
+        {API_TXN_OFFSET_COMMIT, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH},
+        {API_END_TXN, RD_KAFKA_RESP_ERR_PRODUCER_FENCED},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof fences / sizeof fences[0]; i++) {
+        void *opened = NULL;
+        (void)open_scene(&opened);
+        struct scene *scene = opened;
+        config.worker_id_is_unique = false;
+        rd_kafka_mock_push_request_errors(broker.cluster, fences[i].api, 1, fences[i].code);
+        assert_int_equal(run(scene), TRANSACTION_FAILED);
+        assert_non_null(strstr(scene->transaction->error.message, "worker.id worker-1"));
+        (void)close_scene(&opened);
+    }
 }
 
 static void test_a_broker_that_is_away_for_a_moment_costs_nothing(void **state)
@@ -323,7 +339,7 @@ int main(void)
         TEST(test_a_timeout_of_the_broker_before_the_commit_means_aborted),
         TEST(test_a_fence_at_the_commit_leaves_the_outcome_to_the_groups_offsets),
         TEST(test_an_abort_that_the_commit_asks_for_leaves_it_to_them_too),
-        TEST(test_another_process_with_the_same_id_stops_the_worker),
+        cmocka_unit_test(test_another_process_with_the_same_id_stops_the_worker),
         TEST(test_a_broker_that_is_away_for_a_moment_costs_nothing),
         TEST(test_stopping_waits_for_no_broker),
         cmocka_unit_test(test_begins_although_the_coordinator_is_loading),
