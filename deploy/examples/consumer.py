@@ -41,7 +41,7 @@ def main():
             "bootstrap.servers": options.brokers,
             "group.id": f"example-{options.run_id}",
             "enable.auto.commit": False,
-            # Harmless now, needed once results are written in transactions.
+            # Results are written in transactions: read only what was committed.
             "isolation.level": "read_committed",
         }
     )
