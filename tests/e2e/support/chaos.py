@@ -183,9 +183,12 @@ class Chaos:
             self.later(seconds / 2, self.replace_frozen, worker)
 
     def replace_frozen(self, worker):
-        """Another process takes the worker.id of one that sleeps, and fences it."""
+        """Another process takes the worker.id of one that sleeps, and fences it. A sleeper whose
+        transaction has run into its timeout cannot tell that from a fence, and fences back; so
+        either may end, but they must not go on fencing each other."""
         successor = self.fleet.launch(worker.config, worker.id)
         self.fleet.expected[worker] = {FENCED}
+        self.fleet.fenced.add(successor)
         self.note("replace", f"{worker.log.name} by {successor.log.name}")
 
     def wake(self, worker):

@@ -18,6 +18,7 @@ class Fleet:
         self.started = {}  # worker -> time of its last start
         self.expected = {}  # worker that may end -> allowed exit codes
         self.told = set()  # to end
+        self.fenced = set()  # workers that may end because another one took their worker.id
         self.asleep = set()
         self.surprises = []
 
@@ -68,7 +69,8 @@ class Fleet:
             code = worker.process.poll()
             if code is None:
                 continue
-            if code not in self.expected.pop(worker, ()):
+            allowed = self.expected.pop(worker, set()) | ({1} if worker in self.fenced else set())
+            if code not in allowed:
                 tail = worker.log_tail(15)
                 self.surprises.append(f"{worker.log.name} ended with {code}:\n{tail}")
             self.members.remove(worker)
