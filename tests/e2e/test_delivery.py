@@ -74,7 +74,7 @@ def test_a_broker_that_is_away_costs_nothing(kafka, topics, config, run_worker):
     assert worker.get("/healthz")[0] == 200
     kafka.start()
     wait_for_drain(kafka, topics, 120)
-    assert worker.get("/readyz")[0] == 200
+    wait_until(lambda: worker.get("/readyz")[0] == 200, 60, "readyz telling that it is back")
     assert worker.stop(60) == 0, worker.log_tail()
     answered, _ = outcomes(kafka, topics)
     assert sorted(answered) == sorted(jobs)

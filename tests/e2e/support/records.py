@@ -4,6 +4,8 @@ import time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from support.ports import wait_until
+
 
 def produce(bootstrap, topic, records):
     """Writes (key, value, headers) records, or bare values; all are delivered on return."""
@@ -67,8 +69,26 @@ def consume(bootstrap, topic, count, timeout_s=60, isolation="read_committed"):
     return messages
 
 
+def settle(bootstrap, topic, timeout_s=60):
+    """Waits until no transaction is open on a topic. What a dead worker left open hides everything
+    after it from readers of committed records, until the broker aborts it."""
+    stable = open_reader(bootstrap, topic)
+    written = open_reader(bootstrap, topic, "read_uncommitted")
+    try:
+        wait_until(
+            lambda: end_offsets(stable, topic) == end_offsets(written, topic),
+            timeout_s,
+            f"the end of the transactions on {topic}",
+        )
+    finally:
+        stable.close()
+        written.close()
+
+
 def consume_quiet(bootstrap, topic, quiet_s=1.5, isolation="read_committed"):
     """All messages of a topic, until none has come for a while."""
+    if isolation == "read_committed":
+        settle(bootstrap, topic)
     consumer = open_reader(bootstrap, topic, isolation)
     messages, last = [], time.monotonic()
     while time.monotonic() - last < quiet_s:
