@@ -105,12 +105,16 @@ struct rope_angles_args {
 };
 
 /* Rotates q in place and k on its way (half-split pairs: i with i + head_dim / 2); writes k and v
- * to the cache. */
+ * to the cache. With scales, each head of q and k is normalized before: head / sqrt(mean(head^2) +
+ * epsilon) * scale. */
 struct rope_kv_write_args {
     const struct step_arrays *step;
     struct attention_shape shape;
     const struct device_buffer *rotations;
-    struct device_buffer *qkv; // [rows, (heads + 2 * kv_heads) * head_dim]
+    const struct device_buffer *q_norm; // [head_dim] f32, or NULL
+    const struct device_buffer *k_norm; // [head_dim] f32, or NULL
+    float epsilon;
+    struct device_buffer *qkv; // [rows, (heads + 2 * kv_heads) * head_dim]; k and v are scratch
     struct device_buffer *kv;  // one layer's cache
 };
 

@@ -94,9 +94,25 @@ static int sequence_of(const struct step_arrays *step, int row)
     return low;
 }
 
+struct rope_job {
+    const struct cpu_kernels *kernels;
+    const struct rope_kv_write_args *args;
+};
+
+static void norm_heads(const struct rope_job *job, const struct device_buffer *scale, float *heads,
+                       int count)
+{
+    int head_dim = job->args->shape.head_dim;
+    for (int h = 0; h < count && scale != NULL; h++, heads += head_dim) {
+        job->kernels->add_norm(heads, NULL, const_floats_of(scale), heads, head_dim,
+                               job->args->epsilon);
+    }
+}
+
 static void rope_kv_write_rows(const void *context, struct row_range rows)
 {
-    const struct rope_kv_write_args *args = context;
+    const struct rope_job *job = context;
+    const struct rope_kv_write_args *args = job->args;
     const struct attention_shape *shape = &args->shape;
     const struct step_arrays *step = args->step;
     const int32_t *positions = step_ints(step, step->positions);
@@ -106,15 +122,18 @@ static void rope_kv_write_rows(const void *context, struct row_range rows)
     size_t block_floats = cpu_kv_block_bytes(NULL, shape) / sizeof(float);
     for (int r = rows.first; r < rows.end; r++) {
         float *row = floats_of(args->qkv) + (size_t)r * stride;
+        float *keys = row + (size_t)shape->heads * head_dim;
         const float *rotations = const_floats_of(args->rotations) + (size_t)r * head_dim;
+        norm_heads(job, args->q_norm, row, shape->heads);
+        norm_heads(job, args->k_norm, keys, shape->kv_heads);
         for (int h = 0; h < shape->heads; h++) {
             float *head = row + (size_t)h * head_dim;
             rotate(head, rotations, head, shape->head_dim, 1);
         }
         const int32_t *table = tables + (size_t)sequence_of(step, r) * (size_t)step->blocks_max;
         size_t block = (size_t)table[positions[r] / shape->block_tokens];
-        kv_write(args, row + (size_t)shape->heads * head_dim, rotations,
-                 floats_of(args->kv) + block * block_floats, positions[r] % shape->block_tokens);
+        kv_write(args, keys, rotations, floats_of(args->kv) + block * block_floats,
+                 positions[r] % shape->block_tokens);
     }
 }
 
@@ -125,7 +144,8 @@ enum kernel_status cpu_rope_kv_write(struct backend *backend, const struct rope_
     }
     size_t cost = (size_t)(args->shape.heads + 2 * args->shape.kv_heads) *
                   (size_t)args->shape.head_dim * 2 * ELEMENT_COST;
-    cpu_each_rows(cpu_of(backend), args->step->rows, cost, rope_kv_write_rows, args);
+    struct rope_job job = {.kernels = cpu_of(backend)->kernels, .args = args};
+    cpu_each_rows(cpu_of(backend), args->step->rows, cost, rope_kv_write_rows, &job);
     return KERNEL_OK;
 }
 

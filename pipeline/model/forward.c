@@ -173,6 +173,9 @@ static bool project(struct forward *forward, int index)
         .step = &forward->step,
         .shape = model_shape(model),
         .rotations = buffers->rotations,
+        .q_norm = layer->q_norm,
+        .k_norm = layer->k_norm,
+        .epsilon = (float)model->config.norm_epsilon,
         .qkv = buffers->qkv,
         .kv = model->kv[index],
     };

@@ -19,13 +19,18 @@ enum { CONFIG_BYTES_MAX = 1 << 20 };
 struct family {
     const char *architecture;
     bool has_qkv_bias;
-    bool may_have_bias; // reads attention_bias and mlp_bias
+    bool may_have_attention_bias; // reads attention_bias
+    bool may_have_mlp_bias;       // reads mlp_bias
+    bool has_qk_norm;
 };
 
 static const struct family families[] = {
-    {.architecture = "LlamaForCausalLM", .may_have_bias = true},
+    {.architecture = "LlamaForCausalLM",
+     .may_have_attention_bias = true,
+     .may_have_mlp_bias = true},
     {.architecture = "MistralForCausalLM"},
     {.architecture = "Qwen2ForCausalLM", .has_qkv_bias = true},
+    {.architecture = "Qwen3ForCausalLM", .may_have_attention_bias = true, .has_qk_norm = true},
 };
 
 static bool refuse(struct error *error, const char *what, const char *value)
@@ -269,6 +274,21 @@ static bool read_stop_tokens(const json_t *root, struct model_config *config, co
     return true;
 }
 
+static bool read_biases(const json_t *root, const struct family *family,
+                        struct model_config *config, struct error *error)
+{
+    bool has_bias = false;
+    if ((family->may_have_attention_bias &&
+         !model_json_bool(root, file, "attention_bias", &has_bias, error)) ||
+        (family->may_have_mlp_bias &&
+         !model_json_bool(root, file, "mlp_bias", &config->has_mlp_bias, error))) {
+        return false;
+    }
+    config->has_qkv_bias = family->has_qkv_bias || has_bias;
+    config->has_output_bias = has_bias;
+    return true;
+}
+
 static bool read_config(const json_t *root, struct model_config *config, struct error *error)
 {
     const struct family *family = find_family(root, error);
@@ -276,16 +296,10 @@ static bool read_config(const json_t *root, struct model_config *config, struct 
         return false;
     }
     (void)snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
-    config->has_qkv_bias = family->has_qkv_bias;
-    if (family->may_have_bias) {
-        bool has_bias = false;
-        if (!model_json_bool(root, file, "attention_bias", &has_bias, error) ||
-            !model_json_bool(root, file, "mlp_bias", &config->has_mlp_bias, error)) {
-            return false;
-        }
-        config->has_qkv_bias = has_bias;
-        config->has_output_bias = has_bias;
+    if (!read_biases(root, family, config, error)) {
+        return false;
     }
+    config->has_qk_norm = family->has_qk_norm;
     const struct number_field epsilon = {file, "rms_norm_eps", 0, 1};
     const struct int_field bos = {file, "bos_token_id", -1, config->vocabulary - 1};
     config->norm_epsilon = 1e-6;

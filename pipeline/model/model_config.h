@@ -41,6 +41,7 @@ struct model_config {
     bool has_qkv_bias;
     bool has_output_bias; // of the attention's output projection
     bool has_mlp_bias;
+    bool has_qk_norm; // each head of q and k is normalized before it is rotated
     bool ties_embeddings;
     int32_t bos_token; // -1: none
     int32_t stop_tokens[STOP_TOKENS_MAX];

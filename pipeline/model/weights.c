@@ -124,12 +124,23 @@ static bool load_weight(const struct loader *loader, const char *prefix,
     return status == KERNEL_OK || backend_failed(loader, specs[0].name, status);
 }
 
-static bool load_norm(const struct loader *loader, const char *prefix, const char *norm,
+static bool load_norm(const struct loader *loader, const char *prefix, const char *norm, int width,
                       struct device_buffer **buffer_out)
 {
     char name[NAME_BYTES];
     (void)snprintf(name, sizeof(name), "%s%s.weight", prefix, norm);
-    return load_vector(loader, name, loader->config->hidden, buffer_out);
+    return load_vector(loader, name, width, buffer_out);
+}
+
+static bool load_norms(const struct loader *loader, const char *prefix, struct layer_weights *layer)
+{
+    const struct model_config *config = loader->config;
+    static const char post[] = "post_attention_layernorm";
+    return load_norm(loader, prefix, "input_layernorm", config->hidden, &layer->input_norm) &&
+           load_norm(loader, prefix, post, config->hidden, &layer->post_norm) &&
+           (!config->has_qk_norm ||
+            (load_norm(loader, prefix, "self_attn.q_norm", config->head_dim, &layer->q_norm) &&
+             load_norm(loader, prefix, "self_attn.k_norm", config->head_dim, &layer->k_norm)));
 }
 
 static bool load_layer(const struct loader *loader, int index, struct layer_weights *layer)
@@ -147,10 +158,9 @@ static bool load_layer(const struct loader *loader, int index, struct layer_weig
     const struct part_spec down = {"mlp.down_proj", config->hidden, config->has_mlp_bias};
     char prefix[NAME_BYTES / 2];
     (void)snprintf(prefix, sizeof(prefix), "model.layers.%d.", index);
-    return load_norm(loader, prefix, "input_layernorm", &layer->input_norm) &&
+    return load_norms(loader, prefix, layer) &&
            load_weight(loader, prefix, qkv, 3, config->hidden, &layer->qkv) &&
            load_weight(loader, prefix, &output, 1, q, &layer->output) &&
-           load_norm(loader, prefix, "post_attention_layernorm", &layer->post_norm) &&
            load_weight(loader, prefix, gate_up, 2, config->hidden, &layer->gate_up) &&
            load_weight(loader, prefix, &down, 1, config->intermediate, &layer->down);
 }
@@ -172,7 +182,7 @@ static bool load_ends(const struct loader *loader, struct weights *weights)
     }
     struct part_spec head = {config->ties_embeddings ? embeddings : "lm_head", config->vocabulary,
                              false};
-    return load_norm(loader, "", "model.norm", &weights->final_norm) &&
+    return load_norm(loader, "", "model.norm", config->hidden, &weights->final_norm) &&
            load_weight(loader, "", &head, 1, config->hidden, &weights->lm_head);
 }
 
@@ -238,6 +248,8 @@ void weights_close(struct weights *weights)
         ops->weight_close(backend, layer->qkv);
         ops->weight_close(backend, layer->output);
         ops->buffer_close(backend, layer->post_norm);
+        ops->buffer_close(backend, layer->q_norm);
+        ops->buffer_close(backend, layer->k_norm);
         ops->weight_close(backend, layer->gate_up);
         ops->weight_close(backend, layer->down);
     }

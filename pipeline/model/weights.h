@@ -10,6 +10,8 @@
 struct layer_weights {
     struct device_buffer *input_norm; // [hidden]
     struct weight *qkv;               // [(heads + 2 kv_heads) head_dim, hidden]
+    struct device_buffer *q_norm;     // [head_dim], or NULL
+    struct device_buffer *k_norm;     // [head_dim], or NULL
     struct weight *output;            // [hidden, heads head_dim]
     struct device_buffer *post_norm;  // [hidden]
     struct weight *gate_up;           // [2 intermediate, hidden]

@@ -179,6 +179,7 @@ FAMILY_TEST(llama, "llama")
 FAMILY_TEST(llama_linear, "llama-linear")
 FAMILY_TEST(llama3_1, "llama3.1")
 FAMILY_TEST(qwen2, "qwen2")
+FAMILY_TEST(qwen3, "qwen3")
 FAMILY_TEST(mistral_nemo, "mistral-nemo")
 
 int main(void)
@@ -190,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_llama_linear_agrees_with_transformers),
         cmocka_unit_test(test_llama3_1_agrees_with_transformers),
         cmocka_unit_test(test_qwen2_agrees_with_transformers),
+        cmocka_unit_test(test_qwen3_agrees_with_transformers),
         cmocka_unit_test(test_mistral_nemo_agrees_with_transformers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
