@@ -72,6 +72,9 @@ enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_
 enum kernel_status cpu_weight_open(struct backend *backend, const struct weight_source *source,
                                    struct weight **weight_out);
 void cpu_weight_close(struct backend *backend, struct weight *weight);
+/* output[rows, weight rows] = input[rows, weight columns] * weight^T + bias, on all threads. */
+enum kernel_status cpu_multiply(struct cpu_backend *cpu, const struct weight *weight,
+                                const float *input, float *output, int rows);
 enum kernel_status cpu_linear(struct backend *backend, const struct weight *weight,
                               const struct device_buffer *input, struct device_buffer *output,
                               int rows);

@@ -247,17 +247,15 @@ static void run_linear(void *context, int index, int thread)
     }
 }
 
-enum kernel_status cpu_linear(struct backend *backend, const struct weight *weight,
-                              const struct device_buffer *input, struct device_buffer *output,
-                              int rows)
+enum kernel_status cpu_multiply(struct cpu_backend *cpu, const struct weight *weight,
+                                const float *input, float *output, int rows)
 {
-    struct cpu_backend *cpu = cpu_of(backend);
     bool is_own = weight->onednn == NULL;
     struct linear_job job = {
         .cpu = cpu,
         .weight = weight,
-        .input = const_floats_of(input),
-        .output = floats_of(output),
+        .input = input,
+        .output = output,
         .rows = rows,
         .rows_per_task = is_own ? ROWS_PER_TASK : onednn_block_rows(weight->onednn),
         .panels = panels_count(cpu, weight),
@@ -273,4 +271,11 @@ enum kernel_status cpu_linear(struct backend *backend, const struct weight *weig
     int row_tasks = (rows + job.rows_per_task - 1) / job.rows_per_task;
     threads_run(cpu->threads, run_linear, &job, job.panel_tasks * row_tasks, cost);
     return (enum kernel_status)atomic_load(&job.status);
+}
+
+enum kernel_status cpu_linear(struct backend *backend, const struct weight *weight,
+                              const struct device_buffer *input, struct device_buffer *output,
+                              int rows)
+{
+    return cpu_multiply(cpu_of(backend), weight, const_floats_of(input), floats_of(output), rows);
 }
