@@ -128,6 +128,56 @@ struct attention_args {
     struct device_buffer *output; // [rows, heads * head_dim]
 };
 
+/* How rows of a mixture layer choose their experts. */
+struct expert_routing {
+    int experts;
+    int top_k;       // of them, for each row
+    bool is_sigmoid; // a score is the sigmoid of its logit; else a softmax over all experts
+    bool normalizes; // the weights of a row's choices are divided by their sum
+    float scale;     // of the weights, after that
+    int groups;      // of equal size; a row chooses from the experts of groups_top of them; 1: none
+    int groups_top;  // those with the best scores:
+    bool is_pair_sum; // the sum of the group's two best; else its best
+};
+
+/* Where the rows of a step go: one slot for each choice of a row. Slots of one expert stand
+ * together, experts in order, and among them the rows in order. */
+struct expert_slots {
+    struct device_buffer *rows;    // [slots] int32: the row of a slot
+    struct device_buffer *slots;   // [rows, top_k] int32: a row's slots, by expert
+    struct device_buffer *weights; // [rows, top_k] f32, alike
+    struct device_buffer *starts;  // [experts + 1] int32: an expert's first slot
+};
+
+/* Scores with `bias` decide who is chosen, scores without it are the weights. */
+struct expert_route_args {
+    const struct device_buffer *logits; // [rows, experts] f32
+    const struct device_buffer *bias;   // [experts] f32, or NULL
+    struct expert_routing routing;
+    const struct expert_slots *slots;
+    int rows;
+};
+
+/* output[slot] = input[slot] * weight^T of the slot's expert. */
+struct expert_linear_args {
+    struct weight *const *weights; // [experts], all of one shape
+    int experts;
+    const struct expert_slots *slots;
+    const struct device_buffer *input; // [slots, weight columns]
+    struct device_buffer *output;      // [slots, weight rows]
+};
+
+/* output[row] += the sum of weight * input[slot] over the row's slots, by expert. */
+struct expert_combine_args {
+    const struct expert_slots *slots;
+    int top_k;
+    const struct device_buffer *input; // [slots, width]
+    struct device_buffer *output;      // [rows, width]
+    bool is_first;                     // the output is set, not added to
+    int rows;
+    int width;
+};
+
 struct token_count {
     int32_t token;
     int32_t count;
@@ -202,6 +252,16 @@ struct backend_operations {
     enum kernel_status (*gather_rows)(struct backend *backend, const struct step_arrays *step,
                                       const struct device_buffer *input,
                                       struct device_buffer *output, int count, int width);
+    enum kernel_status (*expert_route)(struct backend *backend,
+                                       const struct expert_route_args *args);
+    /* output[slot] = input[row of the slot], [count, width] */
+    enum kernel_status (*expert_gather)(struct backend *backend, const struct expert_slots *slots,
+                                        const struct device_buffer *input,
+                                        struct device_buffer *output, int count, int width);
+    enum kernel_status (*expert_linear)(struct backend *backend,
+                                        const struct expert_linear_args *args);
+    enum kernel_status (*expert_combine)(struct backend *backend,
+                                         const struct expert_combine_args *args);
     enum kernel_status (*sample)(struct backend *backend, const struct sample_args *args);
 };
 

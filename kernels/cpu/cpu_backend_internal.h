@@ -95,6 +95,15 @@ enum kernel_status cpu_rope_kv_write(struct backend *backend,
                                      const struct rope_kv_write_args *args);
 enum kernel_status cpu_attention(struct backend *backend, const struct attention_args *args);
 
+enum kernel_status cpu_expert_route(struct backend *backend, const struct expert_route_args *args);
+enum kernel_status cpu_expert_gather(struct backend *backend, const struct expert_slots *slots,
+                                     const struct device_buffer *input,
+                                     struct device_buffer *output, int count, int width);
+enum kernel_status cpu_expert_linear(struct backend *backend,
+                                     const struct expert_linear_args *args);
+enum kernel_status cpu_expert_combine(struct backend *backend,
+                                      const struct expert_combine_args *args);
+
 enum kernel_status cpu_sample(struct backend *backend, const struct sample_args *args);
 
 #endif

@@ -202,6 +202,85 @@ static bool attend(struct forward *forward, int index)
                        forward->error);
 }
 
+static bool plain_mlp(struct forward *forward, const struct layer_weights *layer, int rows)
+{
+    struct step_buffers *buffers = &forward->model->buffers;
+    return linear(forward, layer->gate_up, buffers->normed, buffers->gate_up, rows) &&
+           model_check(forward->ops->silu_mul(forward->backend, buffers->gate_up,
+                                              buffers->activated, rows,
+                                              forward->model->config.intermediate),
+                       "activation", forward->error) &&
+           linear(forward, layer->down, buffers->activated, buffers->projected, rows);
+}
+
+static bool route(struct forward *forward, const struct expert_weights *experts, int rows)
+{
+    struct step_buffers *buffers = &forward->model->buffers;
+    struct expert_route_args args = {
+        .logits = buffers->router_logits,
+        .routing = forward->model->config.experts.routing,
+        .slots = &buffers->slots,
+        .rows = rows,
+    };
+    return model_check(forward->ops->logits(forward->backend, experts->router, buffers->normed,
+                                            buffers->router_logits, rows),
+                       "router", forward->error) &&
+           model_check(forward->ops->expert_route(forward->backend, &args), "routing",
+                       forward->error);
+}
+
+static bool expert_linear(struct forward *forward, const struct expert_weights *experts,
+                          struct weight *const *weights, const struct device_buffer *input,
+                          struct device_buffer *output)
+{
+    struct expert_linear_args args = {
+        .weights = weights,
+        .experts = experts->count,
+        .slots = &forward->model->buffers.slots,
+        .input = input,
+        .output = output,
+    };
+    return model_check(forward->ops->expert_linear(forward->backend, &args), "expert product",
+                       forward->error);
+}
+
+static bool combine(struct forward *forward, int rows)
+{
+    struct step_buffers *buffers = &forward->model->buffers;
+    struct expert_combine_args args = {
+        .slots = &buffers->slots,
+        .top_k = forward->model->config.experts.routing.top_k,
+        .input = buffers->expert_output,
+        .output = buffers->projected,
+        .is_first = true,
+        .rows = rows,
+        .width = forward->model->config.hidden,
+    };
+    return model_check(forward->ops->expert_combine(forward->backend, &args), "expert sum",
+                       forward->error);
+}
+
+static bool mixture(struct forward *forward, const struct expert_weights *experts, int rows)
+{
+    const struct model_config *config = &forward->model->config;
+    struct step_buffers *buffers = &forward->model->buffers;
+    int count = rows * config->experts.routing.top_k;
+    return route(forward, experts, rows) &&
+           model_check(forward->ops->expert_gather(forward->backend, &buffers->slots,
+                                                   buffers->normed, buffers->expert_input, count,
+                                                   config->hidden),
+                       "expert rows", forward->error) &&
+           expert_linear(forward, experts, experts->gate_up, buffers->expert_input,
+                         buffers->expert_gate_up) &&
+           model_check(forward->ops->silu_mul(forward->backend, buffers->expert_gate_up,
+                                              buffers->expert_activated, count,
+                                              config->experts.intermediate),
+                       "activation", forward->error) &&
+           expert_linear(forward, experts, experts->down, buffers->expert_activated,
+                         buffers->expert_output) &&
+           combine(forward, rows);
+}
+
 /* The attention's output projection and the MLP; leaves the layer's delta in `projected`. */
 static bool finish_layer(struct forward *forward, int index, struct device_buffer *residual,
                          const struct device_buffer *attended, int rows)
@@ -211,11 +290,8 @@ static bool finish_layer(struct forward *forward, int index, struct device_buffe
     const struct layer_weights *layer = &model->weights->layers[index];
     return linear(forward, layer->output, attended, buffers->projected, rows) &&
            add_norm(forward, residual, buffers->projected, layer->post_norm, rows) &&
-           linear(forward, layer->gate_up, buffers->normed, buffers->gate_up, rows) &&
-           model_check(forward->ops->silu_mul(forward->backend, buffers->gate_up,
-                                              buffers->activated, rows, model->config.intermediate),
-                       "activation", forward->error) &&
-           linear(forward, layer->down, buffers->activated, buffers->projected, rows);
+           (layer->experts.router != NULL ? mixture(forward, &layer->experts, rows)
+                                          : plain_mlp(forward, layer, rows));
 }
 
 static bool gather(struct forward *forward, const struct device_buffer *input,

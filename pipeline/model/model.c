@@ -75,10 +75,14 @@ static void close_buffers(struct model *model)
     struct backend *backend = model->backend;
     struct step_buffers *buffers = &model->buffers;
     struct device_buffer *const all[] = {
-        buffers->residual,  buffers->normed,  buffers->qkv,           buffers->attended,
-        buffers->projected, buffers->gate_up, buffers->activated,     buffers->rotations,
-        buffers->logits,    buffers->tokens,  buffers->kept_residual, buffers->kept_attended,
-        buffers->logprobs,
+        buffers->residual,      buffers->normed,         buffers->qkv,
+        buffers->attended,      buffers->projected,      buffers->gate_up,
+        buffers->activated,     buffers->rotations,      buffers->logits,
+        buffers->tokens,        buffers->kept_residual,  buffers->kept_attended,
+        buffers->logprobs,      buffers->slots.rows,     buffers->slots.slots,
+        buffers->slots.weights, buffers->slots.starts,   buffers->router_logits,
+        buffers->expert_input,  buffers->expert_gate_up, buffers->expert_activated,
+        buffers->expert_output,
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         backend->ops->buffer_close(backend, all[i]);
@@ -194,6 +198,9 @@ bool model_step_open(struct model *model, int rows_max, int logit_rows_max, stru
     int q = config->heads * config->head_dim;
     int qkv = q + 2 * config->kv_heads * config->head_dim;
     size_t activation = backend->activation_bytes;
+    int experts = config->experts.routing.experts;
+    int top_k = config->experts.routing.top_k;
+    int width = config->experts.intermediate;
     const struct buffer_size sizes[] = {
         {&b->residual, rows_max, config->hidden, activation},
         {&b->normed, rows_max, config->hidden, activation},
@@ -208,6 +215,15 @@ bool model_step_open(struct model *model, int rows_max, int logit_rows_max, stru
         {&b->logits, logit_rows_max, config->vocabulary, sizeof(float)},
         {&b->tokens, logit_rows_max, 1, sizeof(int32_t)},
         {&b->logprobs, logit_rows_max, 1, sizeof(float)},
+        {&b->slots.rows, rows_max, top_k, sizeof(int32_t)},
+        {&b->slots.slots, rows_max, top_k, sizeof(int32_t)},
+        {&b->slots.weights, rows_max, top_k, sizeof(float)},
+        {&b->slots.starts, experts + 1, 1, sizeof(int32_t)},
+        {&b->router_logits, rows_max, experts, sizeof(float)},
+        {&b->expert_input, rows_max, top_k * config->hidden, activation},
+        {&b->expert_gate_up, rows_max, top_k * 2 * width, activation},
+        {&b->expert_activated, rows_max, top_k * width, activation},
+        {&b->expert_output, rows_max, top_k * config->hidden, activation},
     };
     close_buffers(model);
     model->rows_max = 0; // until all of it is there

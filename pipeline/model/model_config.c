@@ -15,6 +15,28 @@
 static const char file[] = "config.json";
 enum { CONFIG_BYTES_MAX = 1 << 20 };
 
+/* How a mixture family writes its members, and what it implies. */
+struct expert_family {
+    const char *count;
+    const char *count_too;    // other name for it, or NULL
+    const char *intermediate; // of one expert
+    enum expert_names names;
+    bool normalizes; // unless norm_topk_prob says otherwise
+};
+
+static const struct expert_family mixtral = {
+    .count = "num_local_experts",
+    .intermediate = "intermediate_size",
+    .names = EXPERT_NAMES_SPARSE,
+    .normalizes = true,
+};
+static const struct expert_family qwen3_moe = {
+    .count = "num_experts",
+    .count_too = "num_local_experts",
+    .intermediate = "moe_intermediate_size",
+    .names = EXPERT_NAMES_MLP,
+};
+
 /* What an architecture implies and does not write down. */
 struct family {
     const char *architecture;
@@ -22,6 +44,7 @@ struct family {
     bool may_have_attention_bias; // reads attention_bias
     bool may_have_mlp_bias;       // reads mlp_bias
     bool has_qk_norm;
+    const struct expert_family *experts; // NULL: no mixture layers
 };
 
 static const struct family families[] = {
@@ -29,8 +52,13 @@ static const struct family families[] = {
      .may_have_attention_bias = true,
      .may_have_mlp_bias = true},
     {.architecture = "MistralForCausalLM"},
+    {.architecture = "MixtralForCausalLM", .experts = &mixtral},
     {.architecture = "Qwen2ForCausalLM", .has_qkv_bias = true},
     {.architecture = "Qwen3ForCausalLM", .may_have_attention_bias = true, .has_qk_norm = true},
+    {.architecture = "Qwen3MoeForCausalLM",
+     .may_have_attention_bias = true,
+     .has_qk_norm = true,
+     .experts = &qwen3_moe},
 };
 
 static bool refuse(struct error *error, const char *what, const char *value)
@@ -289,6 +317,41 @@ static bool read_biases(const json_t *root, const struct family *family,
     return true;
 }
 
+/* Qwen3-MoE can make some layers plain; no published model does. */
+static bool check_all_sparse(const json_t *root, struct error *error)
+{
+    const struct int_field step = {file, "decoder_sparse_step", 1, 1};
+    int ignored = 1;
+    return model_json_int(root, &step, false, &ignored, error) &&
+           (json_array_size(json_object_get(root, "mlp_only_layers")) == 0 ||
+            refuse(error, "mlp_only_layers", "with layers"));
+}
+
+static bool read_experts(const json_t *root, const struct family *family,
+                         struct model_config *config, struct error *error)
+{
+    const struct expert_family *layout = family->experts;
+    if (layout == NULL) {
+        return true;
+    }
+    struct experts_config *experts = &config->experts;
+    struct expert_routing *routing = &experts->routing;
+    bool has_count = json_object_get(root, layout->count) != NULL || layout->count_too == NULL;
+    const struct int_field count = {file, has_count ? layout->count : layout->count_too, 1, 1024};
+    const struct int_field width = {file, layout->intermediate, 1, 1 << 18};
+    *routing = (struct expert_routing){
+        .normalizes = layout->normalizes, .scale = 1, .groups = 1, .groups_top = 1};
+    experts->names = layout->names;
+    if (!model_json_int(root, &count, true, &routing->experts, error) ||
+        !model_json_int(root, &width, true, &experts->intermediate, error) ||
+        !model_json_bool(root, file, "norm_topk_prob", &routing->normalizes, error)) {
+        return false;
+    }
+    const struct int_field top_k = {file, "num_experts_per_tok", 1, routing->experts};
+    return model_json_int(root, &top_k, true, &routing->top_k, error) &&
+           check_all_sparse(root, error);
+}
+
 static bool read_config(const json_t *root, struct model_config *config, struct error *error)
 {
     const struct family *family = find_family(root, error);
@@ -296,7 +359,7 @@ static bool read_config(const json_t *root, struct model_config *config, struct 
         return false;
     }
     (void)snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
-    if (!read_biases(root, family, config, error)) {
+    if (!read_biases(root, family, config, error) || !read_experts(root, family, config, error)) {
         return false;
     }
     config->has_qk_norm = family->has_qk_norm;
@@ -344,6 +407,11 @@ static double scale_llama3(const struct rope_config *rope, double frequency)
     double blend = (rope->original_context / wave - rope->low_freq_factor) /
                    (rope->high_freq_factor - rope->low_freq_factor);
     return (1 - blend) * frequency / rope->factor + blend * frequency;
+}
+
+bool model_config_has_experts(const struct model_config *config, int layer)
+{
+    return config->experts.routing.experts > 0 && layer >= config->experts.first_layer;
 }
 
 void model_config_frequencies(const struct model_config *config, float *inverse_frequencies_out)

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kernels/dtype.h"
+#include "kernels/backend.h"
 #include "schemas/base/error.h"
 
 enum { STOP_TOKENS_MAX = 16 };
@@ -23,6 +23,20 @@ struct rope_config {
     double low_freq_factor;  // llama3
     double high_freq_factor; // llama3
     double original_context; // llama3: positions that the model was first trained for
+};
+
+/* How a family calls the tensors of a mixture layer. */
+enum expert_names {
+    EXPERT_NAMES_MLP,    // mlp.experts.0.gate_proj, up_proj, down_proj
+    EXPERT_NAMES_SPARSE, // block_sparse_moe.experts.0.w1, w3, w2
+};
+
+/* The mixture layers; routing.experts 0: there are none. */
+struct experts_config {
+    struct expert_routing routing;
+    enum expert_names names;
+    int intermediate; // width of one expert
+    int first_layer;  // the layers before it have a plain MLP
 };
 
 struct model_config {
@@ -43,6 +57,7 @@ struct model_config {
     bool has_mlp_bias;
     bool has_qk_norm; // each head of q and k is normalized before it is rotated
     bool ties_embeddings;
+    struct experts_config experts;
     int32_t bos_token; // -1: none
     int32_t stop_tokens[STOP_TOKENS_MAX];
     int stop_tokens_count;
@@ -51,6 +66,9 @@ struct model_config {
 /* Reads config.json and, where it is there, generation_config.json of the folder `path`. */
 MUST_CHECK bool model_config_load(const char *path, struct model_config *config_out,
                                   struct error *error);
+
+/* Whether a layer's MLP is a mixture of experts. */
+bool model_config_has_experts(const struct model_config *config, int layer);
 
 /* inverse_frequencies_out: [head_dim / 2], scaling applied. */
 void model_config_frequencies(const struct model_config *config, float *inverse_frequencies_out);

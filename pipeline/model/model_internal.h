@@ -17,6 +17,14 @@ struct step_buffers {
     struct device_buffer *activated; // [rows, intermediate]
     struct device_buffer *rotations; // [rows, head_dim] f32
 
+    // Mixture layers; NULL without.
+    struct expert_slots slots;
+    struct device_buffer *router_logits;    // [rows, experts] f32
+    struct device_buffer *expert_input;     // [rows top_k, hidden]
+    struct device_buffer *expert_gate_up;   // [rows top_k, 2 expert intermediate]
+    struct device_buffer *expert_activated; // [rows top_k, expert intermediate]
+    struct device_buffer *expert_output;    // [rows top_k, hidden]
+
     // The rows whose logits are wanted, through the last layer.
     struct device_buffer *kept_residual; // [logit rows, hidden]
     struct device_buffer *kept_attended; // [logit rows, heads head_dim]

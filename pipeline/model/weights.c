@@ -143,6 +143,67 @@ static bool load_norms(const struct loader *loader, const char *prefix, struct l
              load_norm(loader, prefix, "self_attn.k_norm", config->head_dim, &layer->k_norm)));
 }
 
+/* The plain MLP. */
+static bool load_mlp(const struct loader *loader, const char *prefix, struct layer_weights *layer)
+{
+    const struct model_config *config = loader->config;
+    const struct part_spec gate_up[] = {
+        {"mlp.gate_proj", config->intermediate, config->has_mlp_bias},
+        {"mlp.up_proj", config->intermediate, config->has_mlp_bias}};
+    const struct part_spec down = {"mlp.down_proj", config->hidden, config->has_mlp_bias};
+    return load_weight(loader, prefix, gate_up, 2, config->hidden, &layer->gate_up) &&
+           load_weight(loader, prefix, &down, 1, config->intermediate, &layer->down);
+}
+
+struct expert_tensors {
+    const char *router;
+    const char *experts;
+    const char *gate;
+    const char *up;
+    const char *down;
+};
+
+static const struct expert_tensors expert_tensors[] = {
+    [EXPERT_NAMES_MLP] = {"mlp.gate", "mlp.experts", "gate_proj", "up_proj", "down_proj"},
+    [EXPERT_NAMES_SPARSE] = {"block_sparse_moe.gate", "block_sparse_moe.experts", "w1", "w3", "w2"},
+};
+
+static bool load_expert(const struct loader *loader, const char *layer_prefix, int index,
+                        struct expert_weights *experts)
+{
+    const struct model_config *config = loader->config;
+    const struct expert_tensors *names = &expert_tensors[config->experts.names];
+    int width = config->experts.intermediate;
+    const struct part_spec gate_up[] = {{names->gate, width, false}, {names->up, width, false}};
+    const struct part_spec down = {names->down, config->hidden, false};
+    char prefix[NAME_BYTES];
+    (void)snprintf(prefix, sizeof(prefix), "%s%s.%d.", layer_prefix, names->experts, index);
+    return load_weight(loader, prefix, gate_up, 2, config->hidden, &experts->gate_up[index]) &&
+           load_weight(loader, prefix, &down, 1, width, &experts->down[index]);
+}
+
+/* The router stays in f32: its choices are discrete, and it is small. */
+static bool load_experts(const struct loader *loader, const char *prefix,
+                         struct expert_weights *experts)
+{
+    const struct model_config *config = loader->config;
+    int count = config->experts.routing.experts;
+    struct loader exact = *loader;
+    exact.format = WEIGHTS_F32;
+    const struct part_spec router = {expert_tensors[config->experts.names].router, count, false};
+    experts->gate_up = calloc((size_t)count, sizeof(*experts->gate_up));
+    experts->down = calloc((size_t)count, sizeof(*experts->down));
+    if (experts->gate_up == NULL || experts->down == NULL) {
+        return backend_failed(loader, "the list of experts", KERNEL_OUT_OF_MEMORY);
+    }
+    experts->count = count;
+    bool is_ok = load_weight(&exact, prefix, &router, 1, config->hidden, &experts->router);
+    for (int i = 0; is_ok && i < count; i++) {
+        is_ok = load_expert(loader, prefix, i, experts);
+    }
+    return is_ok;
+}
+
 static bool load_layer(const struct loader *loader, int index, struct layer_weights *layer)
 {
     const struct model_config *config = loader->config;
@@ -152,17 +213,13 @@ static bool load_layer(const struct loader *loader, int index, struct layer_weig
                                     {"self_attn.k_proj", kv, config->has_qkv_bias},
                                     {"self_attn.v_proj", kv, config->has_qkv_bias}};
     const struct part_spec output = {"self_attn.o_proj", config->hidden, config->has_output_bias};
-    const struct part_spec gate_up[] = {
-        {"mlp.gate_proj", config->intermediate, config->has_mlp_bias},
-        {"mlp.up_proj", config->intermediate, config->has_mlp_bias}};
-    const struct part_spec down = {"mlp.down_proj", config->hidden, config->has_mlp_bias};
     char prefix[NAME_BYTES / 2];
     (void)snprintf(prefix, sizeof(prefix), "model.layers.%d.", index);
     return load_norms(loader, prefix, layer) &&
            load_weight(loader, prefix, qkv, 3, config->hidden, &layer->qkv) &&
            load_weight(loader, prefix, &output, 1, q, &layer->output) &&
-           load_weight(loader, prefix, gate_up, 2, config->hidden, &layer->gate_up) &&
-           load_weight(loader, prefix, &down, 1, config->intermediate, &layer->down);
+           (model_config_has_experts(config, index) ? load_experts(loader, prefix, &layer->experts)
+                                                    : load_mlp(loader, prefix, layer));
 }
 
 /* The embeddings, and the output matrix, which may be the same tensor. */
@@ -235,6 +292,17 @@ bool weights_open(const struct model_config *config, enum weight_format format,
     return true;
 }
 
+static void close_experts(struct backend *backend, struct expert_weights *experts)
+{
+    backend->ops->weight_close(backend, experts->router);
+    for (int i = 0; i < experts->count; i++) {
+        backend->ops->weight_close(backend, experts->gate_up[i]);
+        backend->ops->weight_close(backend, experts->down[i]);
+    }
+    free(experts->gate_up);
+    free(experts->down);
+}
+
 void weights_close(struct weights *weights)
 {
     if (weights == NULL) {
@@ -252,6 +320,7 @@ void weights_close(struct weights *weights)
         ops->buffer_close(backend, layer->k_norm);
         ops->weight_close(backend, layer->gate_up);
         ops->weight_close(backend, layer->down);
+        close_experts(backend, &layer->experts);
     }
     ops->buffer_close(backend, weights->embeddings);
     ops->buffer_close(backend, weights->final_norm);

@@ -234,12 +234,19 @@ static void test_qwen2_in_int8_gives_what_each_request_gives_alone(void **state)
     check_folder(DATA_DIR "/families/qwen2", WEIGHTS_INT8);
 }
 
+static void test_mixtral_in_f32_gives_what_each_request_gives_alone(void **state)
+{
+    (void)state;
+    check_folder(DATA_DIR "/families/mixtral", WEIGHTS_F32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_llama_in_f32_gives_what_each_request_gives_alone),
         cmocka_unit_test(test_qwen2_in_bf16_gives_what_each_request_gives_alone),
         cmocka_unit_test(test_qwen2_in_int8_gives_what_each_request_gives_alone),
+        cmocka_unit_test(test_mixtral_in_f32_gives_what_each_request_gives_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,8 @@ static char folder[TINY_MODEL_PATH];
     "\"num_attention_heads\":4,\"max_position_embeddings\":512"
 #define LLAMA "\"architectures\":[\"LlamaForCausalLM\"]," SIZES
 #define MISTRAL "\"architectures\":[\"MistralForCausalLM\"]," SIZES
+#define MIXTRAL "\"architectures\":[\"MixtralForCausalLM\"]," SIZES
+#define QWEN3_MOE "\"architectures\":[\"Qwen3MoeForCausalLM\"]," SIZES
 #define QWEN2 "\"architectures\":[\"Qwen2ForCausalLM\"]," SIZES
 
 static int make_folder(void **state)
@@ -170,6 +172,41 @@ static void test_windows_are_accepted_where_they_change_nothing(void **state)
                    "layer type sliding_attention is not supported");
 }
 
+static void test_experts_follow_the_family(void **state)
+{
+    (void)state;
+    assert_int_equal(load("{" LLAMA ",\"num_experts\":8}").experts.routing.experts, 0);
+    struct model_config mixtral =
+        load("{" MIXTRAL ",\"num_local_experts\":8,\"num_experts_per_tok\":2}");
+    assert_int_equal(mixtral.experts.routing.experts, 8);
+    assert_int_equal(mixtral.experts.routing.top_k, 2);
+    assert_true(mixtral.experts.routing.normalizes);
+    assert_int_equal(mixtral.experts.intermediate, 96);
+    assert_true(model_config_has_experts(&mixtral, 0));
+    struct model_config qwen = load("{" QWEN3_MOE ",\"num_experts\":128,\"num_experts_per_tok\":8,"
+                                    "\"moe_intermediate_size\":48}");
+    assert_int_equal(qwen.experts.routing.experts, 128);
+    assert_false(qwen.experts.routing.normalizes);
+    assert_int_equal(qwen.experts.intermediate, 48);
+    assert_true(qwen.has_qk_norm);
+}
+
+static void test_experts_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    assert_refused("{" MIXTRAL "}", "num_local_experts is missing");
+    assert_refused("{" MIXTRAL ",\"num_local_experts\":0}", "num_local_experts is 0");
+    assert_refused("{" MIXTRAL ",\"num_local_experts\":9999}", "num_local_experts is 9999");
+    assert_refused("{" MIXTRAL ",\"num_local_experts\":4}", "num_experts_per_tok is missing");
+    assert_refused("{" MIXTRAL ",\"num_local_experts\":4,\"num_experts_per_tok\":5}",
+                   "num_experts_per_tok is 5, must be from 1 to 4");
+    assert_refused("{" QWEN3_MOE ",\"num_experts\":4}", "moe_intermediate_size is missing");
+#define QWEN3_MOE_WHOLE                                                                            \
+    QWEN3_MOE ",\"num_experts\":4,\"num_experts_per_tok\":2,\"moe_intermediate_size\":48"
+    assert_refused("{" QWEN3_MOE_WHOLE ",\"mlp_only_layers\":[1]}", "mlp_only_layers");
+    assert_refused("{" QWEN3_MOE_WHOLE ",\"decoder_sparse_step\":2}", "decoder_sparse_step is 2");
+}
+
 static void test_what_is_not_supported_is_named(void **state)
 {
     (void)state;
@@ -251,6 +288,8 @@ int main(void)
         CONFIG_TEST(test_stop_tokens_come_from_both_files),
         CONFIG_TEST(test_biases_follow_the_family),
         CONFIG_TEST(test_windows_are_accepted_where_they_change_nothing),
+        CONFIG_TEST(test_experts_follow_the_family),
+        CONFIG_TEST(test_experts_that_cannot_be_are_refused),
         CONFIG_TEST(test_what_is_not_supported_is_named),
         CONFIG_TEST(test_absurd_and_missing_numbers_are_refused),
         CONFIG_TEST(test_a_hidden_size_that_does_not_divide_needs_head_dim),

@@ -180,7 +180,9 @@ FAMILY_TEST(llama_linear, "llama-linear")
 FAMILY_TEST(llama3_1, "llama3.1")
 FAMILY_TEST(qwen2, "qwen2")
 FAMILY_TEST(qwen3, "qwen3")
+FAMILY_TEST(qwen3_moe, "qwen3-moe")
 FAMILY_TEST(mistral_nemo, "mistral-nemo")
+FAMILY_TEST(mixtral, "mixtral")
 
 int main(void)
 {
@@ -192,7 +194,9 @@ int main(void)
         cmocka_unit_test(test_llama3_1_agrees_with_transformers),
         cmocka_unit_test(test_qwen2_agrees_with_transformers),
         cmocka_unit_test(test_qwen3_agrees_with_transformers),
+        cmocka_unit_test(test_qwen3_moe_agrees_with_transformers),
         cmocka_unit_test(test_mistral_nemo_agrees_with_transformers),
+        cmocka_unit_test(test_mixtral_agrees_with_transformers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
