@@ -141,19 +141,24 @@ static bool copy_stop_tokens(struct local_call *state)
     return true;
 }
 
-static struct sample_params sampling_of(const struct call *call, int choice)
+static struct sample_params sampling_of(const struct local_call *state, int choice)
 {
+    const struct call *call = state->call;
     const struct openai_request *request = &call->request;
+    const struct sampling_defaults *model = &model_get_config(state->model->model)->sampling;
     uint64_t seed = request->has_seed ? request->seed : call->job->seed;
+    double repetition_penalty =
+        request->has_repetition_penalty ? request->repetition_penalty : model->repetition_penalty;
     return (struct sample_params){
-        .temperature = request->has_temperature ? (float)request->temperature : 1.0F,
-        .top_p = request->has_top_p ? (float)request->top_p : 1.0F,
-        .top_k = request->has_top_k ? request->top_k : 0,
-        .min_p = (float)request->min_p,
+        .temperature =
+            (float)(request->has_temperature ? request->temperature : model->temperature),
+        .top_p = (float)(request->has_top_p ? request->top_p : model->top_p),
+        .top_k = request->has_top_k ? request->top_k : model->top_k,
+        .min_p = (float)(request->has_min_p ? request->min_p : model->min_p),
         .seed = seed + (uint64_t)choice,
         .frequency_penalty = (float)request->frequency_penalty,
         .presence_penalty = (float)request->presence_penalty,
-        .repetition_penalty = (float)request->repetition_penalty,
+        .repetition_penalty = (float)repetition_penalty,
     };
 }
 
@@ -184,7 +189,7 @@ static bool init_choice(struct local_call *state, int index, const int32_t *prom
         .prompt_count = prompt_count,
         .params =
             {
-                .sample = sampling_of(call, index),
+                .sample = sampling_of(state, index),
                 .max_tokens = max_tokens,
                 .stop_tokens = state->stop_tokens,
                 .stop_tokens_count = state->stop_tokens_count,

@@ -302,6 +302,28 @@ static bool read_stop_tokens(const json_t *root, struct model_config *config, co
     return true;
 }
 
+static bool read_sampling(const json_t *root, const char *from, struct sampling_defaults *sampling,
+                          struct error *error)
+{
+    const struct number_field temperature = {from, "temperature", 0, 100};
+    const struct number_field top_p = {from, "top_p", 0, 1};
+    const struct int_field top_k = {from, "top_k", -1, INT_MAX};
+    const struct number_field min_p = {from, "min_p", 0, 1};
+    const struct number_field repetition = {from, "repetition_penalty", 1e-3, 10};
+    bool samples = true;
+    if (!model_json_number(root, &temperature, false, &sampling->temperature, error) ||
+        !model_json_number(root, &top_p, false, &sampling->top_p, error) ||
+        !model_json_int(root, &top_k, false, &sampling->top_k, error) ||
+        !model_json_number(root, &min_p, false, &sampling->min_p, error) ||
+        !model_json_number(root, &repetition, false, &sampling->repetition_penalty, error) ||
+        !model_json_bool(root, from, "do_sample", &samples, error)) {
+        return false;
+    }
+    sampling->top_k = sampling->top_k < 0 ? 0 : sampling->top_k;
+    sampling->temperature = samples ? sampling->temperature : 0;
+    return true;
+}
+
 static bool read_biases(const json_t *root, const struct family *family,
                         struct model_config *config, struct error *error)
 {
@@ -376,7 +398,8 @@ static bool read_config(const json_t *root, struct model_config *config, struct 
 
 bool model_config_load(const char *path, struct model_config *config_out, struct error *error)
 {
-    struct model_config config = {0};
+    struct model_config config = {
+        .sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1}};
     json_t *root = NULL;
     json_t *generation = NULL;
     static const char generation_file[] = "generation_config.json";
@@ -384,7 +407,8 @@ bool model_config_load(const char *path, struct model_config *config_out, struct
                  read_config(root, &config, error);
     if (is_ok && model_json_exists(path, generation_file)) {
         is_ok = model_json_load(path, generation_file, CONFIG_BYTES_MAX, &generation, error) &&
-                read_stop_tokens(generation, &config, generation_file, error);
+                read_stop_tokens(generation, &config, generation_file, error) &&
+                read_sampling(generation, generation_file, &config.sampling, error);
     }
     json_decref(root);
     json_decref(generation);

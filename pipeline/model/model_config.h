@@ -39,6 +39,16 @@ struct experts_config {
     int first_layer;  // the layers before it have a plain MLP
 };
 
+/* What a request that does not say otherwise is sampled with: generation_config.json's, else
+ * OpenAI's. */
+struct sampling_defaults {
+    double temperature; // 0 where do_sample is false
+    double top_p;
+    int top_k; // 0: off
+    double min_p;
+    double repetition_penalty;
+};
+
 struct model_config {
     char architecture[48]; // "LlamaForCausalLM"
     enum dtype dtype;      // what config.json declares; tensors may differ
@@ -58,6 +68,7 @@ struct model_config {
     bool has_qk_norm; // each head of q and k is normalized before it is rotated
     bool ties_embeddings;
     struct experts_config experts;
+    struct sampling_defaults sampling;
     int32_t bos_token; // -1: none
     int32_t stop_tokens[STOP_TOKENS_MAX];
     int stop_tokens_count;

@@ -361,9 +361,9 @@ static const struct parameter parameters[] = {
 
     // vLLM's.
     {"top_k", BOTH, .read = read_top_k, REQUEST(top_k), FLAG(has_top_k), .min = -1, .max = INT_MAX},
-    {"min_p", BOTH, .read = read_number, REQUEST(min_p), .max = 1},
+    {"min_p", BOTH, .read = read_number, REQUEST(min_p), FLAG(has_min_p), .max = 1},
     {"repetition_penalty", BOTH, .read = read_number, REQUEST(repetition_penalty),
-     .is_min_excluded = true, .max = 10},
+     FLAG(has_repetition_penalty), .is_min_excluded = true, .max = 10},
     {"ignore_eos", BOTH, .read = read_bool, REQUEST(ignore_eos)},
 };
 

@@ -49,9 +49,10 @@ struct openai_request {
     struct openai_prompt *prompts; // completions: [prompts_count]
     int prompts_count;             // 1 for a chat
 
-    int n;                                                // choices per prompt
-    int max_tokens;                                       // 0: as many as the context allows
-    bool has_temperature, has_top_p, has_top_k, has_seed; // else OpenAI's defaults hold
+    int n;          // choices per prompt
+    int max_tokens; // 0: as many as the context allows
+    // Without its flag a member is OpenAI's default, which gives way to the model's own.
+    bool has_temperature, has_top_p, has_top_k, has_min_p, has_repetition_penalty, has_seed;
     double temperature;
     double top_p;
     int top_k;

@@ -148,6 +148,31 @@ static void test_stop_tokens_come_from_both_files(void **state)
     assert_refused("{" LLAMA "}", "generation_config.json is not JSON");
 }
 
+static void test_sampling_defaults_come_from_the_generation_config(void **state)
+{
+    (void)state;
+    put("generation_config.json", "{}");
+    struct model_config config = load("{" LLAMA "}");
+    assert_true(config.sampling.temperature == 1 && config.sampling.top_p == 1);
+    assert_true(config.sampling.top_k == 0 && config.sampling.min_p == 0);
+    assert_true(config.sampling.repetition_penalty == 1);
+    put("generation_config.json", "{\"do_sample\":true,\"temperature\":0.6,\"top_p\":0.9,"
+                                  "\"top_k\":20,\"min_p\":0.05,\"repetition_penalty\":1.1}");
+    config = load("{" LLAMA "}");
+    assert_true(config.sampling.temperature == 0.6 && config.sampling.top_p == 0.9);
+    assert_true(config.sampling.top_k == 20 && config.sampling.min_p == 0.05);
+    assert_true(config.sampling.repetition_penalty == 1.1);
+    put("generation_config.json", "{\"do_sample\":false,\"temperature\":0.6,\"top_k\":-1}");
+    config = load("{" LLAMA "}");
+    assert_true(config.sampling.temperature == 0 && config.sampling.top_k == 0);
+    put("generation_config.json", "{\"temperature\":\"warm\"}");
+    assert_refused("{" LLAMA "}", "generation_config.json: temperature");
+    put("generation_config.json", "{\"top_p\":1.5}");
+    assert_refused("{" LLAMA "}", "generation_config.json: top_p is 1.5");
+    put("generation_config.json", "{\"do_sample\":1}");
+    assert_refused("{" LLAMA "}", "generation_config.json: do_sample");
+}
+
 static void test_biases_follow_the_family(void **state)
 {
     (void)state;
@@ -286,6 +311,7 @@ int main(void)
         CONFIG_TEST(test_reads_both_spellings),
         CONFIG_TEST(test_frequencies_follow_the_scaling),
         CONFIG_TEST(test_stop_tokens_come_from_both_files),
+        CONFIG_TEST(test_sampling_defaults_come_from_the_generation_config),
         CONFIG_TEST(test_biases_follow_the_family),
         CONFIG_TEST(test_windows_are_accepted_where_they_change_nothing),
         CONFIG_TEST(test_experts_follow_the_family),

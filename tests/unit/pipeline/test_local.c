@@ -275,6 +275,22 @@ static void test_choices_differ_and_a_seed_repeats_them(void **state)
     json_decref(unseeded_again);
 }
 
+/* The demo model's generation_config.json says do_sample false. */
+static void test_a_model_says_how_it_is_sampled_unless_the_request_does(void **state)
+{
+    (void)state;
+    json_t *silent = complete(
+        json_pack("{s:s, s:i, s:i}", "prompt", "The goods were", "n", 2, "max_tokens", 24));
+    json_t *warm = complete(json_pack("{s:s, s:i, s:i, s:f}", "prompt", "The goods were", "n", 2,
+                                      "max_tokens", 24, "temperature", 1.5));
+    assert_string_equal(choice_text(answer_choice(silent, 0)),
+                        choice_text(answer_choice(silent, 1)));
+    assert_string_not_equal(choice_text(answer_choice(warm, 0)),
+                            choice_text(answer_choice(warm, 1)));
+    json_decref(silent);
+    json_decref(warm);
+}
+
 static json_t *greedy(json_t *prompt)
 {
     return json_pack("{s:o, s:i, s:i}", "prompt", prompt, "max_tokens", 10, "temperature", 0);
@@ -450,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_chat_logprobs_are_of_the_kept_tokens),
         cmocka_unit_test(test_completion_logprobs_are_of_the_kept_tokens),
         cmocka_unit_test(test_choices_differ_and_a_seed_repeats_them),
+        cmocka_unit_test(test_a_model_says_how_it_is_sampled_unless_the_request_does),
         cmocka_unit_test(test_echo_puts_the_prompt_before_the_answer),
         cmocka_unit_test(test_prompts_may_be_arrays_of_texts_or_of_ids),
         cmocka_unit_test(test_ignore_eos_goes_on_to_max_tokens),
