@@ -143,8 +143,26 @@ static void pass_end(struct partition *partition)
 {
     if (partition->held_count == 0 && partition->end_position >= 0) {
         offsets_advance(partition->offsets, partition->end_position);
-        partition->is_dirty = true;
     }
+}
+
+/* Nothing of the partition has run yet. `end` is its end by the answer to the first fetch. */
+static void learn_end(struct partition *partition, int64_t end)
+{
+    if (!partition->knows_end && end >= 0) {
+        offsets_limit_suspects(partition->offsets, end);
+    }
+    partition->knows_end = true;
+}
+
+/* Of the answer that brought the message; asks nobody. */
+static int64_t end_of_fetch(const struct consumer *consumer, const struct partition *partition)
+{
+    int64_t first;
+    int64_t end;
+    rd_kafka_resp_err_t code = rd_kafka_get_watermark_offsets(consumer->client, partition->topic,
+                                                              partition->number, &first, &end);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? end : RD_KAFKA_OFFSET_INVALID;
 }
 
 static void on_record(struct consumer *consumer, rd_kafka_message_t *message)
@@ -161,6 +179,9 @@ static void on_record(struct consumer *consumer, rd_kafka_message_t *message)
         offsets_assign(partition->offsets, ++consumer->epoch);
     }
     announce_start(partition, message->offset, true);
+    if (!partition->knows_end) {
+        learn_end(partition, end_of_fetch(consumer, partition));
+    }
     enum intake_result result = INTAKE_BLOCKED;
     if (partition->held_count == 0) {
         result = offer(consumer, partition, message);
@@ -183,6 +204,7 @@ static void on_event(struct consumer *consumer, const rd_kafka_message_t *messag
             consumer_find(consumer, rd_kafka_topic_name(message->rkt), message->partition);
         if (partition != NULL && !partition->is_leaving && !consumer->is_draining) {
             announce_start(partition, message->offset, message->offset > 0);
+            learn_end(partition, message->offset);
             partition->end_position = message->offset;
             pass_end(partition);
         }
@@ -400,6 +422,7 @@ bool consumer_open(uv_loop_t *loop, const struct config *config, const struct co
     open_handles(consumer);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->client);
     rd_kafka_queue_io_event_enable(consumer->queue, consumer->wake_fds[1], "1", 1);
+    consumer_commits_open(consumer);
     *consumer_out = consumer;
     return true;
 }
@@ -436,7 +459,7 @@ static void serve_group(struct consumer *consumer, int timeout_ms)
 static void commit_last(struct consumer *consumer, int timeout_ms)
 {
     uint64_t until_ns = uv_hrtime() + (uint64_t)timeout_ms * 1000000;
-    while (!consumer_commit_now(consumer, timeout_ms) && uv_hrtime() < until_ns) {
+    while (!consumer_commit_now(consumer, true, timeout_ms) && uv_hrtime() < until_ns) {
         serve_group(consumer, COMMIT_RETRY_MS);
     }
 }
@@ -476,6 +499,7 @@ bool consumer_close(struct consumer *consumer, int timeout_ms)
     consumer_drop_rebalances(consumer);
     rd_kafka_queue_io_event_enable(consumer->queue, -1, NULL, 0);
     rd_kafka_queue_destroy(consumer->queue);
+    consumer_commits_close(consumer);
     while (consumer->partitions != NULL) { // left over when the group did not answer
         struct partition *partition = consumer->partitions;
         consumer->partitions = partition->next;

@@ -1,7 +1,8 @@
-/* consumer, third part: commits. At least once, positions are committed by themselves, a few times
- * a second. Exactly once, they go into the transaction with the results: a snapshot says what to
- * commit if those that are included are, and is settled when the transaction is over. Only explicit
- * offsets are committed: rd_kafka_offsets_store of librdkafka 2.0.2 loses the metadata. */
+/* consumer, third part: commits. A snapshot says what to commit, with the map of what is done
+ * beyond; it is settled when that was committed or is known to fail. Exactly once, it goes into the
+ * transaction with the results that it includes; at least once, it is committed by itself, a few
+ * times a second, one at a time. Only explicit offsets are committed: rd_kafka_offsets_store of
+ * librdkafka 2.0.2 loses the metadata. */
 #include "worker/consumer_internal.h"
 
 #include <stdlib.h>
@@ -15,139 +16,142 @@
 enum {
     COMMIT_INTERVAL_MS = 250,
     COMMIT_RECORDS = 2000, // or earlier, after so many
+    WAIT_MS = 50,
 };
 
-/* Those whose position moved, marked as committed. NULL when there are none. */
-static rd_kafka_topic_partition_list_t *take_positions(struct consumer *consumer)
+/* The partition's part of a snapshot was committed, or will never be. */
+static void settle_partition(struct consumer *consumer, const rd_kafka_topic_partition_t *element,
+                             bool is_committed)
 {
-    rd_kafka_topic_partition_list_t *list = NULL;
-    for (struct partition *partition = consumer->partitions; partition != NULL;
-         partition = partition->next) {
-        int64_t position = offsets_position(partition->offsets);
-        if (!partition->is_dirty || position <= partition->committed) {
-            continue;
-        }
-        if (list == NULL) {
-            list = rd_kafka_topic_partition_list_new((int)consumer->partitions_count);
-        }
-        rd_kafka_topic_partition_list_add(list, partition->topic, partition->number)->offset =
-            position;
-        partition->is_dirty = false;
-        partition->committed = position;
+    uint32_t epoch = (uint32_t)(uintptr_t)element->opaque;
+    struct partition *partition = consumer_find(consumer, element->topic, element->partition);
+    if (partition == NULL) {
+        return; // its assignment is over
     }
-    return list;
+    if (is_committed && offsets_confirm(partition->offsets, epoch)) {
+        partition->is_settled = partition->is_last_sent;
+    } else if (!is_committed && offsets_undo(partition->offsets, epoch)) {
+        partition->is_last_sent = false;
+    }
 }
 
-/* What was not committed is tried again. False when there is such. */
-static bool on_commit_report(struct consumer *consumer, rd_kafka_resp_err_t code,
-                             const rd_kafka_topic_partition_list_t *list)
+void consumer_commits_open(struct consumer *consumer)
 {
-    if (code == RD_KAFKA_RESP_ERR__NO_OFFSET || list == NULL) {
-        return code == RD_KAFKA_RESP_ERR__NO_OFFSET;
-    }
-    bool is_committed = true;
-    metrics_add(METRIC_COMMITS, METRIC_COMMITTED, code == RD_KAFKA_RESP_ERR_NO_ERROR ? 1 : 0);
-    for (int i = 0; i < list->cnt; i++) {
-        const rd_kafka_topic_partition_t *element = &list->elems[i];
-        rd_kafka_resp_err_t cause =
-            element->err != RD_KAFKA_RESP_ERR_NO_ERROR ? element->err : code;
-        if (cause == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            continue;
-        }
-        is_committed = false;
-        log_event(LOG_WARN, "commit_failed", "topic=%s partition=%d offset=%lld code=%s",
-                  element->topic, (int)element->partition, (long long)element->offset,
-                  rd_kafka_err2name(cause));
-        struct partition *partition = consumer_find(consumer, element->topic, element->partition);
-        if (partition != NULL) {
-            partition->committed = -1;
-            partition->is_dirty = true;
-        }
-    }
-    return is_committed;
+    consumer->reports = rd_kafka_queue_new(consumer->client);
+    rd_kafka_queue_io_event_enable(consumer->reports, consumer->wake_fds[1], "1", 1);
 }
 
-void consumer_on_commit(rd_kafka_t *client, rd_kafka_resp_err_t code,
-                        rd_kafka_topic_partition_list_t *list, void *context)
+/* A report that comes later is dropped with the queue. */
+void consumer_commits_close(struct consumer *consumer)
+{
+    rd_kafka_queue_io_event_enable(consumer->reports, -1, NULL, 0);
+    rd_kafka_queue_destroy(consumer->reports);
+    if (consumer->committing != NULL) {
+        rd_kafka_topic_partition_list_destroy(consumer->committing);
+        consumer->committing = NULL;
+    }
+}
+
+/* What the report says of one partition. */
+static rd_kafka_resp_err_t code_of(rd_kafka_resp_err_t code,
+                                   rd_kafka_topic_partition_list_t *reported,
+                                   const rd_kafka_topic_partition_t *element)
+{
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return code;
+    }
+    const rd_kafka_topic_partition_t *found =
+        reported == NULL
+            ? NULL
+            : rd_kafka_topic_partition_list_find(reported, element->topic, element->partition);
+    return found == NULL ? RD_KAFKA_RESP_ERR__PARTIAL : found->err;
+}
+
+/* The pending commit is over. What was not committed is tried again. */
+static void on_report(rd_kafka_t *client, rd_kafka_resp_err_t code,
+                      rd_kafka_topic_partition_list_t *reported, void *context)
 {
     (void)client;
     struct consumer *consumer = context;
-    consumer->is_commit_pending = false;
+    rd_kafka_topic_partition_list_t *offsets = consumer->committing;
+    CHECK(offsets != NULL);
+    consumer->committing = NULL;
     metrics_observe(METRIC_COMMIT_TIME, 0,
                     (double)(uv_hrtime() - consumer->commit_started_ns) / 1e9);
-    (void)on_commit_report(consumer, code, list);
+    metrics_add(METRIC_COMMITS, METRIC_COMMITTED, code == RD_KAFKA_RESP_ERR_NO_ERROR ? 1 : 0);
+    for (int i = 0; i < offsets->cnt; i++) {
+        const rd_kafka_topic_partition_t *element = &offsets->elems[i];
+        rd_kafka_resp_err_t cause = code_of(code, reported, element);
+        if (cause != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            log_event(LOG_WARN, "commit_failed", "topic=%s partition=%d offset=%lld code=%s",
+                      element->topic, (int)element->partition, (long long)element->offset,
+                      rd_kafka_err2name(cause));
+        }
+        settle_partition(consumer, element, cause == RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+    rd_kafka_topic_partition_list_destroy(offsets);
+}
+
+/* None is pending. */
+static void send_commit(struct consumer *consumer, bool is_last)
+{
+    rd_kafka_topic_partition_list_t *offsets = consumer_snapshot(consumer, is_last);
+    consumer->commit_at_ms = uv_now(consumer->loop) + COMMIT_INTERVAL_MS;
+    consumer->finished_count = 0;
+    if (offsets->cnt == 0) {
+        rd_kafka_topic_partition_list_destroy(offsets);
+        return;
+    }
+    consumer->committing = offsets;
+    consumer->commit_started_ns = uv_hrtime();
+    rd_kafka_resp_err_t code =
+        rd_kafka_commit_queue(consumer->client, offsets, consumer->reports, on_report, consumer);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        on_report(consumer->client, code, NULL, consumer);
+    }
 }
 
 void consumer_commit_some(struct consumer *consumer)
 {
-    uint64_t now_ms = uv_now(consumer->loop);
-    bool is_time = now_ms >= consumer->commit_at_ms || consumer->finished_count >= COMMIT_RECORDS;
-    if (consumer->is_exactly_once || consumer->is_commit_pending || !is_time) {
-        return;
+    if (consumer->committing != NULL) {
+        (void)rd_kafka_queue_poll_callback(consumer->reports, 0);
     }
-    rd_kafka_topic_partition_list_t *list = take_positions(consumer);
-    consumer->commit_at_ms = now_ms + COMMIT_INTERVAL_MS;
-    consumer->finished_count = 0;
-    if (list == NULL) {
-        return;
+    bool is_time = uv_now(consumer->loop) >= consumer->commit_at_ms ||
+                   consumer->finished_count >= COMMIT_RECORDS;
+    if (!consumer->is_exactly_once && consumer->committing == NULL && is_time &&
+        consumer_needs_commit(consumer, false)) {
+        send_commit(consumer, false);
     }
-    consumer->commit_started_ns = uv_hrtime();
-    rd_kafka_resp_err_t code = rd_kafka_commit(consumer->client, list, 1);
-    consumer->is_commit_pending = code == RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        (void)on_commit_report(consumer, code, list);
-    }
-    rd_kafka_topic_partition_list_destroy(list);
 }
 
-struct commit_wait {
-    struct consumer *consumer;
-    bool is_done;
-    bool is_committed;
-};
-
-static void on_awaited_commit(rd_kafka_t *client, rd_kafka_resp_err_t code,
-                              rd_kafka_topic_partition_list_t *list, void *context)
+/* False when the report has not come in time. Serves nothing but reports meanwhile. */
+static bool await_report(struct consumer *consumer, uint64_t until_ns)
 {
-    (void)client;
-    struct commit_wait *wait = context;
-    wait->is_done = true;
-    wait->is_committed = on_commit_report(wait->consumer, code, list);
+    while (consumer->committing != NULL && uv_hrtime() < until_ns) {
+        (void)rd_kafka_queue_poll_callback(consumer->reports, WAIT_MS);
+    }
+    return consumer->committing == NULL;
 }
 
-bool consumer_commit_now(struct consumer *consumer, int timeout_ms)
+bool consumer_commit_now(struct consumer *consumer, bool is_last, int timeout_ms)
 {
     if (consumer->is_exactly_once) {
         return true; // what is not in a transaction yet must not be committed
     }
-    rd_kafka_topic_partition_list_t *list = take_positions(consumer);
-    if (list == NULL) {
-        return true;
+    uint64_t until_ns = uv_hrtime() + (uint64_t)timeout_ms * 1000000;
+    if (!await_report(consumer, until_ns)) {
+        return false;
     }
-    // Its own queue, so that nothing but this commit is served while waiting, and so that a report
-    // that comes too late is dropped with the queue.
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(consumer->client);
-    struct commit_wait wait = {.consumer = consumer};
-    rd_kafka_resp_err_t code =
-        rd_kafka_commit_queue(consumer->client, list, queue, on_awaited_commit, &wait);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        (void)on_commit_report(consumer, code, list);
-    } else {
-        uint64_t until_ns = uv_hrtime() + (uint64_t)timeout_ms * 1000000;
-        while (!wait.is_done && uv_hrtime() < until_ns) {
-            (void)rd_kafka_queue_poll_callback(queue, 50);
-        }
+    if (consumer_needs_commit(consumer, is_last)) {
+        send_commit(consumer, is_last);
     }
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_topic_partition_list_destroy(list);
-    return wait.is_committed;
+    return await_report(consumer, until_ns) && !consumer_needs_commit(consumer, is_last);
 }
 
 void consumer_finish(struct consumer *consumer, struct partition *partition, int64_t offset)
 {
     uint32_t epoch = offsets_epoch(partition->offsets);
     if (partition->is_assigned && offsets_finish(partition->offsets, epoch, offset)) {
-        partition->is_dirty = true;
         consumer->finished_count++;
         if (partition->held_count > 0 && consumer_has_share(consumer, partition)) {
             consumer_resume(consumer);
@@ -284,17 +288,7 @@ void consumer_settle(struct consumer *consumer, const rd_kafka_topic_partition_l
                      bool is_committed)
 {
     for (int i = 0; i < offsets->cnt; i++) {
-        const rd_kafka_topic_partition_t *element = &offsets->elems[i];
-        uint32_t epoch = (uint32_t)(uintptr_t)element->opaque;
-        struct partition *partition = consumer_find(consumer, element->topic, element->partition);
-        if (partition == NULL) {
-            continue; // its assignment is over
-        }
-        if (is_committed && offsets_confirm(partition->offsets, epoch)) {
-            partition->is_settled = partition->is_last_sent;
-        } else if (!is_committed && offsets_undo(partition->offsets, epoch)) {
-            partition->is_last_sent = false;
-        }
+        settle_partition(consumer, &offsets->elems[i], is_committed);
     }
     consumer_resume(consumer);
 }

@@ -78,7 +78,7 @@ static void open_partition(struct consumer *consumer, const rd_kafka_topic_parti
                       "topic=%s partition=%d offset=%" PRId64 " reason=%s", element->topic,
                       (int)element->partition, committed->offset, error.message);
         }
-        offsets_restore(partition->offsets, consumer->epoch, &map, -1);
+        offsets_restore(partition->offsets, consumer->epoch, &map);
         element->offset = committed->offset;
     }
     partition->next = consumer->partitions;
@@ -202,7 +202,7 @@ static bool step_revoke(struct consumer *consumer, struct rebalance *rebalance)
         return false;
     }
     if (!is_lost) {
-        (void)consumer_commit_now(consumer, COMMIT_TIMEOUT_MS);
+        (void)consumer_commit_now(consumer, false, COMMIT_TIMEOUT_MS);
     }
     for (int i = 0; i < rebalance->list->cnt; i++) {
         struct partition *partition = find_of(consumer, &rebalance->list->elems[i]);
@@ -276,5 +276,4 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
 void consumer_group_configure(rd_kafka_conf_t *conf)
 {
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-    rd_kafka_conf_set_offset_commit_cb(conf, consumer_on_commit);
 }

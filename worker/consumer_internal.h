@@ -46,10 +46,12 @@ struct consumer {
     bool wants_retry; // of what is held
     bool is_draining;
 
-    bool is_commit_pending;     // an asynchronous commit has not reported yet
-    uint64_t commit_at_ms;      // not before
-    uint64_t commit_started_ns; // of the pending one
-    size_t finished_count;      // since the last commit
+    // At least once.
+    rd_kafka_queue_t *reports;                   // of commits
+    rd_kafka_topic_partition_list_t *committing; // has not been reported on yet; NULL: none
+    uint64_t commit_started_ns;
+    uint64_t commit_at_ms; // not before
+    size_t finished_count; // since the last commit
 };
 
 struct partition *consumer_find(const struct consumer *consumer, const char *topic, int32_t number);
@@ -59,15 +61,16 @@ bool consumer_has_share(const struct consumer *consumer, const struct partition 
 /* Answers what can be answered of the group's changes; never waits. */
 void consumer_step_rebalances(struct consumer *consumer);
 void consumer_drop_rebalances(struct consumer *consumer);
-void consumer_on_commit(rd_kafka_t *client, rd_kafka_resp_err_t code,
-                        rd_kafka_topic_partition_list_t *list, void *context);
+
+void consumer_commits_open(struct consumer *consumer);
+void consumer_commits_close(struct consumer *consumer);
 
 /* Registers the callbacks of the group. */
 void consumer_group_configure(rd_kafka_conf_t *conf);
 /* Commits what is finished if it is time to; never waits. */
 void consumer_commit_some(struct consumer *consumer);
-/* Commits what is finished and waits for the broker, at most timeout_ms. False when something is
- * left. */
-bool consumer_commit_now(struct consumer *consumer, int timeout_ms);
+/* Commits what is finished and waits for the broker, at most timeout_ms; `is_last` as in
+ * consumer_snapshot. False when something is left. */
+bool consumer_commit_now(struct consumer *consumer, bool is_last, int timeout_ms);
 
 #endif

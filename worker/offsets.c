@@ -133,8 +133,7 @@ void offsets_assign(struct offsets *offsets, uint32_t epoch)
     offsets->reach = -1;
 }
 
-void offsets_restore(struct offsets *offsets, uint32_t epoch, const struct offset_map *map,
-                     int64_t log_end)
+void offsets_restore(struct offsets *offsets, uint32_t epoch, const struct offset_map *map)
 {
     CHECK(map->position >= 0 && map->span <= offsets->window);
     offsets_assign(offsets, epoch);
@@ -149,8 +148,15 @@ void offsets_restore(struct offsets *offsets, uint32_t epoch, const struct offse
         }
     }
     offsets->reach = map->position + map->suspects;
-    offsets->suspect_end = log_end >= 0 && log_end < offsets->reach ? log_end : offsets->reach;
+    offsets->suspect_end = offsets->reach;
     attempts_restore(&offsets->attempts, map);
+}
+
+void offsets_limit_suspects(struct offsets *offsets, int64_t log_end)
+{
+    if (log_end < offsets->suspect_end) {
+        offsets->suspect_end = log_end;
+    }
 }
 
 void offsets_end(struct offsets *offsets)

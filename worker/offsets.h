@@ -41,11 +41,11 @@ void offsets_close(struct offsets *offsets); // accepts NULL
 
 /* Begins an assignment of which nothing is known but its epoch: the group has no offset. */
 void offsets_assign(struct offsets *offsets, uint32_t epoch);
-/* Begins an assignment at what the group has committed. The map spans no more than the window.
- * `log_end` is the partition's end at that time, beyond which there are no suspects; -1: unknown.
- */
-void offsets_restore(struct offsets *offsets, uint32_t epoch, const struct offset_map *map,
-                     int64_t log_end);
+/* Begins an assignment at what the group has committed. The map spans no more than the window. */
+void offsets_restore(struct offsets *offsets, uint32_t epoch, const struct offset_map *map);
+/* The partition ended at `log_end` when the assignment began, or a little later: no suspects lie
+ * beyond. Before any record is delivered. */
+void offsets_limit_suspects(struct offsets *offsets, int64_t log_end);
 /* Ends the assignment: nothing of its epoch is accepted any more. */
 void offsets_end(struct offsets *offsets);
 uint32_t offsets_epoch(const struct offsets *offsets);

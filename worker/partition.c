@@ -23,7 +23,6 @@ struct partition *partition_open(const char *topic, int32_t number, uint32_t epo
     offsets_assign(partition->offsets, epoch);
     partition->number = number;
     partition->is_assigned = true;
-    partition->committed = -1;
     partition->end_position = -1;
     partition->references = 1;
     return partition;

@@ -30,8 +30,7 @@ struct partition {
     bool is_settled;      // that commit is over: nothing more is committed in this assignment
     bool is_new;          // the group had no offset for it, and nothing has come yet
     uint64_t assigned_ms; // loop time; 0 once a result was committed
-    bool is_dirty;        // the position may have moved since the last commit
-    int64_t committed;    // position of the last commit; -1: none of this assignment
+    bool knows_end;       // the offsets know where the partition ended when it was assigned
     int64_t end_position; // end of the partition as librdkafka last saw it; -1: unknown
     rd_kafka_message_t *held[PARTITION_HELD_MAX]; // delivered but not taken, oldest first
     size_t held_count;

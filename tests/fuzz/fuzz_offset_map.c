@@ -15,7 +15,7 @@ static void check_assignment(const struct offset_map *map)
 {
     struct offsets *offsets = offsets_open(OFFSETS_WINDOW_MAX);
     CHECK(offsets != NULL);
-    offsets_restore(offsets, 1, map, -1);
+    offsets_restore(offsets, 1, map);
     CHECK(offsets_position(offsets) == map->position);
     for (uint32_t i = 0; i < map->span; i++) {
         int64_t offset = map->position + i;

@@ -108,7 +108,8 @@ static bool assign(struct state *state, struct worker *worker, int w)
     }
     struct offset_map map;
     read_committed_map(state, &map);
-    offsets_restore(offsets_of(worker), worker->epoch, &map, model_log_end());
+    offsets_restore(offsets_of(worker), worker->epoch, &map);
+    offsets_limit_suspects(offsets_of(worker), model_log_end());
     while (worker->fetched < scenario->records && log_offsets[worker->fetched] < map.position) {
         worker->fetched++;
     }

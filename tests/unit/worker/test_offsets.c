@@ -185,7 +185,7 @@ static void test_an_ended_assignment_accepts_nothing(void **state)
 }
 
 /* 10 and 14 are undone, 11 to 13 and 15 are done. */
-static void restore_two(struct offsets *offsets, int64_t log_end, uint32_t suspects)
+static void restore_two(struct offsets *offsets, uint32_t suspects)
 {
     struct offset_map map;
     offset_map_init(&map, 10, suspects);
@@ -195,14 +195,14 @@ static void restore_two(struct offsets *offsets, int64_t log_end, uint32_t suspe
         }
     }
     map.span = 6;
-    offsets_restore(offsets, 3, &map, log_end);
+    offsets_restore(offsets, 3, &map);
 }
 
 static void test_what_a_map_has_as_done_is_not_delivered_again(void **state)
 {
     (void)state;
     struct offsets *offsets = offsets_open(64);
-    restore_two(offsets, -1, 0);
+    restore_two(offsets, 0);
     for (int64_t offset = 10; offset < 17; offset++) {
         bool is_new = offset == 10 || offset == 14 || offset == 16;
         assert_int_equal(offsets_deliver(offsets, offset), is_new);
@@ -216,7 +216,7 @@ static void test_a_commit_keeps_what_the_map_knew_beyond_the_deliveries(void **s
     (void)state;
     struct offsets *offsets = offsets_open(64);
     struct offset_map map;
-    restore_two(offsets, -1, 0);
+    restore_two(offsets, 0);
     assert_true(offsets_deliver(offsets, 10));
     assert_true(offsets_include(offsets, 3, 10));
     commit(offsets, false, &map);
@@ -230,11 +230,11 @@ static void test_what_is_gone_from_the_log_counts_as_done(void **state)
 {
     (void)state;
     struct offsets *offsets = offsets_open(64);
-    restore_two(offsets, -1, 64);
+    restore_two(offsets, 64);
     assert_true(offsets_has_room(offsets, 5000));
     assert_true(offsets_deliver(offsets, 5000));
     assert_int_equal(offsets_position(offsets), 5000);
-    restore_two(offsets, -1, 64);
+    restore_two(offsets, 64);
     offsets_advance(offsets, 15);
     assert_int_equal(offsets_position(offsets), 16);
     assert_true(offsets_needs_commit(offsets));
@@ -247,7 +247,7 @@ static void test_a_record_below_the_committed_offset_is_of_another_log(void **st
     struct offsets *offsets = offsets_open(64);
     offsets_assign(offsets, 1);
     assert_false(offsets_precedes(offsets, 0));
-    restore_two(offsets, -1, 0);
+    restore_two(offsets, 0);
     assert_true(offsets_precedes(offsets, 9));
     assert_false(offsets_precedes(offsets, 10));
     offsets_close(offsets);
@@ -301,7 +301,8 @@ static void test_suspects_begin_when_their_attempt_is_committed_and_others_wait(
     (void)state;
     struct offsets *offsets = offsets_open(64);
     struct offset_map map;
-    restore_two(offsets, 17, 64);
+    restore_two(offsets, 64);
+    offsets_limit_suspects(offsets, 17);
     for (int64_t offset = 10; offset < 18; offset++) {
         (void)offsets_deliver(offsets, offset);
     }
@@ -334,7 +335,7 @@ static void test_a_record_that_ends_its_owner_each_time_is_given_up(void **state
     struct offset_map map;
     offset_map_init(&map, 10, 64);
     for (int attempt = 1; attempt <= ATTEMPTS_LIMIT; attempt++) {
-        offsets_restore(offsets, (uint32_t)attempt, &map, -1);
+        offsets_restore(offsets, (uint32_t)attempt, &map);
         deliver(offsets, 10, 12);
         assert_int_equal(begin(offsets, 10), OFFSETS_COMMIT);
         commit(offsets, false, &map);
@@ -343,7 +344,7 @@ static void test_a_record_that_ends_its_owner_each_time_is_given_up(void **state
         assert_int_equal(begin(offsets, 11), is_last ? OFFSETS_WAIT : OFFSETS_COMMIT);
         assert_int_equal(offsets_attempts(offsets, 10), attempt);
     }
-    offsets_restore(offsets, 9, &map, -1);
+    offsets_restore(offsets, 9, &map);
     deliver(offsets, 10, 12);
     assert_int_equal(begin(offsets, 10), OFFSETS_EXHAUSTED);
     assert_true(offsets_include(offsets, 9, 10));
@@ -357,7 +358,7 @@ static void test_an_owner_in_good_order_leaves_suspects_but_no_attempts(void **s
     (void)state;
     struct offsets *offsets = offsets_open(64);
     struct offset_map map;
-    restore_two(offsets, -1, 30);
+    restore_two(offsets, 30);
     assert_true(offsets_deliver(offsets, 10));
     assert_int_equal(begin(offsets, 10), OFFSETS_COMMIT);
     commit(offsets, false, &map);
@@ -509,7 +510,7 @@ static void start_again(struct offsets *offsets, struct life *life)
             assert_int_equal(is_done, life->is_done[offset]);
         }
     }
-    offsets_restore(offsets, ++life->epoch, &map, -1);
+    offsets_restore(offsets, ++life->epoch, &map);
     life->read = map.position;
 }
 
