@@ -118,11 +118,13 @@ struct rope_kv_write_args {
     struct device_buffer *kv;  // one layer's cache
 };
 
-/* Causal softmax(q k^T * scale) v over positions 0..position of each row. */
+/* Causal softmax(q k^T * scale) v over positions 0..position of each row, or with a window over the
+ * last `window` of them. */
 struct attention_args {
     const struct step_arrays *step;
     struct attention_shape shape;
     float scale;
+    int window;                      // 0: all positions
     const struct device_buffer *qkv; // q after rope_kv_write; k and v are not read from here
     const struct device_buffer *kv;
     struct device_buffer *output; // [rows, heads * head_dim]

@@ -3,8 +3,8 @@
  * Every query (one row, one head) walks over the keys in steps of four groups of sixteen, counted
  * from position 0, and keeps a running maximum, sum and output. Scores and sums are taken key by
  * key and dimension by dimension in the same order whatever queries share the call; a step that
- * lies wholly ahead of a query is not taken for it, and masked keys of its last step weigh exactly
- * 0.
+ * lies wholly ahead of a query, or wholly behind its window, is not taken for it, and masked keys
+ * of the steps at its ends weigh exactly 0.
  */
 #include "kernels/cpu/attention_kernel.h"
 
@@ -19,6 +19,12 @@ enum { ROWS = 4 }; // times GROUPS or VECTORS sums in registers
 #else
 enum { ROWS = 1 };
 #endif
+
+/* The queries [first, end) of a task that a step is taken for. */
+struct range {
+    int first;
+    int end;
+};
 
 /* The scratch of a task, per query. */
 struct queries {
@@ -38,7 +44,8 @@ struct step {
     const float *values[GROUPS]; // [LANES, padded]
     int position[GROUPS];        // of the group's first key
     int valid[GROUPS];           // keys of the group that lie in its block
-    int groups;                  // that some query of the task needs
+    int groups;                  // that some query of the task needs; 0: none is left
+    int position_end;            // past the step's last key
     int position_max;            // the last query's
 };
 
@@ -87,6 +94,7 @@ static struct step step_at(const struct attention_task *task, int group_first)
         step.position[g] = position;
         int left = task->block_tokens - lane;
         step.valid[g] = left < LANES ? left : LANES;
+        step.position_end = position + step.valid[g];
         step.groups = g + 1;
     }
     return step;
@@ -124,39 +132,51 @@ INLINE void score_tile(const struct queries *queries, int first, const int rows,
     }
 }
 
-static void score(const struct queries *queries, int first, const struct step *step)
+static void score(const struct queries *queries, struct range range, const struct step *step)
 {
-    int i = first;
+    int i = range.first;
     if (step->groups == GROUPS) {
-        for (; i + ROWS <= queries->count; i += ROWS) {
+        for (; i + ROWS <= range.end; i += ROWS) {
             score_tile(queries, i, ROWS, step->keys, GROUPS, queries->scores);
         }
-        for (; i < queries->count; i++) {
+        for (; i < range.end; i++) {
             score_tile(queries, i, 1, step->keys, GROUPS, queries->scores);
         }
         return;
     }
     for (int g = 0; g < step->groups; g++) {
-        for (i = first; i + ROWS <= queries->count; i += ROWS) {
+        for (i = range.first; i + ROWS <= range.end; i += ROWS) {
             score_tile(queries, i, ROWS, step->keys + g, 1, queries->scores + g * LANES);
         }
-        for (; i < queries->count; i++) {
+        for (; i < range.end; i++) {
             score_tile(queries, i, 1, step->keys + g, 1, queries->scores + g * LANES);
         }
     }
 }
 
+/* Masks what the query at `position` does not see of a group: its future, what lies outside the
+ * block, and what its window has passed. */
+static void mask_group(float *scores, const struct step *step, int g, int position, int window)
+{
+    int seen = position - step->position[g] + 1;
+    int passed = seen - window;
+    seen = seen < step->valid[g] ? seen : step->valid[g];
+    for (int lane = 0; lane < passed && lane < LANES; lane++) {
+        scores[lane] = -INFINITY;
+    }
+    for (int lane = seen > 0 ? seen : 0; lane < LANES; lane++) {
+        scores[lane] = -INFINITY;
+    }
+}
+
 /* Masks one query's scores, turns them into weights and rescales what it has so far. */
-static void weigh(const struct queries *queries, int i, const struct step *step, int position)
+static void weigh(const struct queries *queries, int i, const struct step *step,
+                  const struct attention_task *task)
 {
     float *scores = queries->scores + (size_t)i * ATTENTION_KEYS;
     struct vec max = vec_set1(queries->max[i]);
     for (int g = 0; g < step->groups; g++) {
-        int seen = position - step->position[g] + 1;
-        seen = seen < step->valid[g] ? seen : step->valid[g];
-        for (int lane = seen > 0 ? seen : 0; lane < LANES; lane++) {
-            scores[g * LANES + lane] = -INFINITY;
-        }
+        mask_group(scores + g * LANES, step, g, task->positions[i / task->group], task->window);
         max = vec_max(max, vec_load(scores + g * LANES));
     }
     float max_new = vec_max_lane(max);
@@ -241,11 +261,25 @@ static void queries_finish(const struct queries *queries, const struct attention
     }
 }
 
+/* The number of the group at which the first row's window begins, back to the start of a step. */
+static int group_start(const struct attention_task *task)
+{
+    int position = task->positions[0] - task->window + 1;
+    if (position <= 0) {
+        return 0;
+    }
+    int groups_per_block = kv_pad(task->block_tokens) / LANES;
+    int group =
+        position / task->block_tokens * groups_per_block + position % task->block_tokens / LANES;
+    return group / GROUPS * GROUPS;
+}
+
 void KERNEL_NAME(attention)(const struct attention_task *task)
 {
     struct queries queries = queries_start(task);
-    int row = 0; // the first that still has keys ahead
-    for (int group = 0;; group += GROUPS) {
+    int row = 0;     // the first that still has keys ahead
+    int row_end = 0; // past the last whose window has begun
+    for (int group = group_start(task);; group += GROUPS) {
         struct step step = step_at(task, group);
         if (step.groups == 0) {
             break;
@@ -253,16 +287,20 @@ void KERNEL_NAME(attention)(const struct attention_task *task)
         while (task->positions[row] < step.position[0]) {
             row++;
         }
-        int first = row * task->group;
-        score(&queries, first, &step);
-        for (int i = first; i < queries.count; i++) {
-            weigh(&queries, i, &step, task->positions[i / task->group]);
+        while (row_end < task->rows &&
+               task->positions[row_end] - task->window + 1 < step.position_end) {
+            row_end++;
         }
-        int i = first;
-        for (; i + ROWS <= queries.count; i += ROWS) {
+        struct range range = {row * task->group, row_end * task->group};
+        score(&queries, range, &step);
+        for (int i = range.first; i < range.end; i++) {
+            weigh(&queries, i, &step, task);
+        }
+        int i = range.first;
+        for (; i + ROWS <= range.end; i += ROWS) {
             value_rows(&queries, i, ROWS, &step);
         }
-        for (; i < queries.count; i++) {
+        for (; i < range.end; i++) {
             value_rows(&queries, i, 1, &step);
         }
     }

@@ -209,6 +209,7 @@ static void run_attention(void *context, int index, int thread)
         .group = group,
         .head_dim = shape->head_dim,
         .block_tokens = shape->block_tokens,
+        .window = args->window > 0 && args->window < WINDOW_ALL ? args->window : WINDOW_ALL,
         .scale = args->scale,
         .scratch = threads_scratch(job->cpu->threads, thread),
     };
@@ -220,7 +221,7 @@ enum kernel_status cpu_attention(struct backend *backend, const struct attention
 {
     struct cpu_backend *cpu = cpu_of(backend);
     const struct attention_shape *shape = &args->shape;
-    if (!is_sound(shape)) {
+    if (!is_sound(shape) || args->window < 0) {
         return KERNEL_BAD_SHAPE;
     }
     size_t scratch = attention_scratch_floats(shape->head_dim) * sizeof(float);

@@ -36,6 +36,7 @@ struct attention_task {
     int group;
     int head_dim;
     int block_tokens;
+    int window; // positions that a row sees, its own included; at most WINDOW_ALL
     float scale;
     float *scratch; // attention_scratch_floats
 };
@@ -80,6 +81,7 @@ enum {
     ATTENTION_KEYS = 64,        // keys of one softmax step, anchored at multiples of this
     ATTENTION_QUERIES_MAX = 64, // rows * group of one task
     HEAD_DIM_MAX = 512,
+    WINDOW_ALL = 1 << 30, // more than any position, and differences with it stay in an int
 };
 
 static inline size_t attention_scratch_floats(int head_dim)

@@ -194,6 +194,7 @@ static bool attend(struct forward *forward, int index)
         .step = &forward->step,
         .shape = model_shape(model),
         .scale = 1.0f / sqrtf((float)model->config.head_dim),
+        .window = model->config.has_window[index] ? model->config.window : 0,
         .qkv = model->buffers.qkv,
         .kv = model->kv[index],
         .output = model->buffers.attended,

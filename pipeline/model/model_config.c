@@ -44,6 +44,7 @@ struct family {
     bool may_have_attention_bias; // reads attention_bias
     bool may_have_mlp_bias;       // reads mlp_bias
     bool has_qk_norm;
+    bool uses_window;                    // unless use_sliding_window says otherwise
     const struct expert_family *experts; // NULL: no mixture layers
 };
 
@@ -51,8 +52,8 @@ static const struct family families[] = {
     {.architecture = "LlamaForCausalLM",
      .may_have_attention_bias = true,
      .may_have_mlp_bias = true},
-    {.architecture = "MistralForCausalLM"},
-    {.architecture = "MixtralForCausalLM", .experts = &mixtral},
+    {.architecture = "MistralForCausalLM", .uses_window = true},
+    {.architecture = "MixtralForCausalLM", .uses_window = true, .experts = &mixtral},
     {.architecture = "Qwen2ForCausalLM", .has_qkv_bias = true},
     {.architecture = "Qwen3ForCausalLM", .may_have_attention_bias = true, .has_qk_norm = true},
     {.architecture = "Qwen3MoeForCausalLM",
@@ -96,7 +97,7 @@ static bool read_sizes(const json_t *root, struct model_config *config, struct e
         {"vocab_size", 1 << 22, &config->vocabulary},
         {"hidden_size", 1 << 16, &config->hidden},
         {"intermediate_size", 1 << 18, &config->intermediate},
-        {"num_hidden_layers", 1 << 10, &config->layers},
+        {"num_hidden_layers", LAYERS_MAX, &config->layers},
         {"num_attention_heads", 1 << 10, &config->heads},
         {"max_position_embeddings", 1 << 24, &config->context},
     };
@@ -223,32 +224,56 @@ static bool read_rope(const json_t *root, struct rope_config *config, struct err
     return refuse(error, "rope scaling", type);
 }
 
-/* A window is harmless where no two positions are further apart. */
-static bool check_window(const json_t *root, const struct model_config *config, struct error *error)
+/* Which layers are windowed: listed one by one, or those from max_window_layers on, or all. */
+static bool read_window_layers(const json_t *root, struct model_config *config, struct error *error)
 {
-    bool is_used = true;
-    int window = 0;
-    const struct int_field field = {file, "sliding_window", 1, INT_MAX};
-    if (!model_json_bool(root, file, "use_sliding_window", &is_used, error) ||
-        !model_json_int(root, &field, false, &window, error)) {
-        return false;
-    }
-    if (is_used && window > 0 && window < config->context) {
-        return error_set(error, ERROR_CONFIG, "unsupported_model", NULL,
-                         "%s: sliding_window %d below max_position_embeddings %d is not supported",
-                         file, window, config->context);
-    }
     const json_t *types = json_object_get(root, "layer_types");
-    for (size_t i = 0; i < json_array_size(types); i++) {
-        const char *type = json_string_value(json_array_get(types, i));
-        if (type == NULL || strcmp(type, "full_attention") != 0) {
+    int first = 0;
+    const struct int_field from = {file, "max_window_layers", 0, INT_MAX};
+    if (!json_is_array(types)) {
+        if (!model_json_int(root, &from, false, &first, error)) {
+            return false;
+        }
+        for (int i = first; i < config->layers; i++) {
+            config->has_window[i] = true;
+        }
+        return true;
+    }
+    if (json_array_size(types) != (size_t)config->layers) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "%s: layer_types has %zu entries, must have one for each of %d layers",
+                         file, json_array_size(types), config->layers);
+    }
+    for (int i = 0; i < config->layers; i++) {
+        const char *type = json_string_value(json_array_get(types, (size_t)i));
+        config->has_window[i] = type != NULL && strcmp(type, "sliding_attention") == 0;
+        if (!config->has_window[i] && (type == NULL || strcmp(type, "full_attention") != 0)) {
             return refuse(error, "layer type", type == NULL ? "that is no text" : type);
         }
     }
     return true;
 }
 
-static bool check_rest(const json_t *root, const struct model_config *config, struct error *error)
+/* A window is nothing where no two positions are further apart. */
+static bool read_window(const json_t *root, const struct family *family,
+                        struct model_config *config, struct error *error)
+{
+    bool is_used = family->uses_window;
+    int window = 0;
+    const struct int_field field = {file, "sliding_window", 1, INT_MAX};
+    if (!model_json_bool(root, file, "use_sliding_window", &is_used, error) ||
+        !model_json_int(root, &field, false, &window, error) ||
+        !read_window_layers(root, config, error)) {
+        return false;
+    }
+    config->window = is_used && window > 0 && window < config->context ? window : 0;
+    for (int i = 0; i < config->layers; i++) {
+        config->has_window[i] = config->has_window[i] && config->window > 0;
+    }
+    return true;
+}
+
+static bool check_rest(const json_t *root, struct error *error)
 {
     const json_t *activation = json_object_get(root, "hidden_act");
     if (json_is_string(activation) && strcmp(json_string_value(activation), "silu") != 0) {
@@ -259,7 +284,7 @@ static bool check_rest(const json_t *root, const struct model_config *config, st
         const char *method = json_string_value(json_object_get(quantization, "quant_method"));
         return refuse(error, "quantization", method == NULL ? "of an unknown kind" : method);
     }
-    return check_window(root, config, error);
+    return true;
 }
 
 static bool add_stop_token(const json_t *value, struct model_config *config, const char *from,
@@ -393,7 +418,8 @@ static bool read_config(const json_t *root, struct model_config *config, struct 
            model_json_bool(root, file, "tie_word_embeddings", &config->ties_embeddings, error) &&
            model_json_int(root, &bos, false, &config->bos_token, error) &&
            read_dtype(root, config, error) && read_rope(root, &config->rope, error) &&
-           check_rest(root, config, error) && read_stop_tokens(root, config, file, error);
+           check_rest(root, error) && read_window(root, family, config, error) &&
+           read_stop_tokens(root, config, file, error);
 }
 
 bool model_config_load(const char *path, struct model_config *config_out, struct error *error)

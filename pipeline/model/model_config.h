@@ -12,7 +12,7 @@
 #include "kernels/backend.h"
 #include "schemas/base/error.h"
 
-enum { STOP_TOKENS_MAX = 16 };
+enum { STOP_TOKENS_MAX = 16, LAYERS_MAX = 1024 };
 
 enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 };
 
@@ -61,6 +61,8 @@ struct model_config {
     int head_dim; // not always hidden / heads
     int context;  // positions, prompt and output together
     double norm_epsilon;
+    int window;                  // positions that a windowed layer sees, its own included
+    bool has_window[LAYERS_MAX]; // by layer
     struct rope_config rope;
     bool has_qkv_bias;
     bool has_output_bias; // of the attention's output projection

@@ -18,6 +18,7 @@ struct scene {
     float *qkv; // [sequences, LENGTH_MAX, qkv_width], before rope
     float *frequencies;
     float scale;
+    int window; // 0: none
     int32_t tables[SEQUENCES * BLOCKS_MAX];
     int blocks;
 };
@@ -153,6 +154,7 @@ static void run_step(struct backend *backend, const struct scene *scene, const s
     struct attention_args attention = {.step = &step,
                                        .shape = scene->shape,
                                        .scale = scene->scale,
+                                       .window = scene->window,
                                        .qkv = run->qkv,
                                        .kv = run->kv,
                                        .output = run->output};
@@ -229,8 +231,10 @@ static void naive_attention(const struct scene *scene, int sequence, int positio
     int dim = scene->shape.head_dim;
     int kv_head = head / (scene->shape.heads / scene->shape.kv_heads);
     double largest = -HUGE_VAL;
+    bool is_limited = scene->window > 0 && scene->window <= position;
+    int first = is_limited ? position - scene->window + 1 : 0;
     rotated(scene, sequence, position, head, q);
-    for (int p = 0; p <= position; p++) {
+    for (int p = first; p <= position; p++) {
         rotated(scene, sequence, p, scene->shape.heads + kv_head, k);
         weights[p] = 0;
         for (int d = 0; d < dim; d++) {
@@ -239,14 +243,14 @@ static void naive_attention(const struct scene *scene, int sequence, int positio
         largest = weights[p] > largest ? weights[p] : largest;
     }
     double sum = 0;
-    for (int p = 0; p <= position; p++) {
+    for (int p = first; p <= position; p++) {
         weights[p] = exp(weights[p] - largest);
         sum += weights[p];
     }
     size_t value_at = (size_t)((scene->shape.heads + scene->shape.kv_heads + kv_head) * dim);
     for (int d = 0; d < dim; d++) {
         out[d] = 0;
-        for (int p = 0; p <= position; p++) {
+        for (int p = first; p <= position; p++) {
             const float *row = scene->qkv + (size_t)(sequence * LENGTH_MAX + p) * scene->qkv_width;
             out[d] += weights[p] / sum * (double)row[value_at + (size_t)d];
         }
@@ -268,6 +272,9 @@ static void check_numbers(const struct scene *scene, const float *outputs)
     }
 }
 
+static const int windows[] = {0, 1, 24, 64};
+enum { WINDOWS = sizeof(windows) / sizeof(windows[0]) };
+
 static const struct attention_shape shapes[] = {
     {.heads = 4, .kv_heads = 2, .head_dim = 64, .block_tokens = 16},
     {.heads = 3, .kv_heads = 3, .head_dim = 6, .block_tokens = 5},
@@ -281,9 +288,12 @@ static void check_shapes(struct backend *backend)
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         struct scene scene = scene_open(&noise, shapes[i]);
         scramble(&scene, &noise);
-        float *outputs = run_scene(backend, &scene, LENGTH_MAX, &noise);
-        check_numbers(&scene, outputs);
-        free(outputs);
+        for (int w = 0; w < WINDOWS; w++) {
+            scene.window = windows[w];
+            float *outputs = run_scene(backend, &scene, LENGTH_MAX, &noise);
+            check_numbers(&scene, outputs);
+            free(outputs);
+        }
         scene_close(&scene);
     }
 }
@@ -294,21 +304,28 @@ static void test_attention_agrees_with_double_precision(void **state)
     each_backend(2, check_shapes);
 }
 
+static void check_cuts(struct backend *backend, struct scene *scene, struct noise *noise)
+{
+    static const int chunks[] = {1, 7, 16, 33, 64, 100, 0, 0};
+    float *whole = run_scene(backend, scene, LENGTH_MAX, noise);
+    for (size_t c = 0; c < sizeof(chunks) / sizeof(chunks[0]); c++) {
+        scramble(scene, noise);
+        float *cut = run_scene(backend, scene, chunks[c], noise);
+        assert_memory_equal(cut, whole, ROWS_MAX * scene->output_width * sizeof(float));
+        free(cut);
+    }
+    free(whole);
+}
+
 static void check_invariance(struct backend *backend)
 {
     struct noise noise = noise_open(22);
-    static const int chunks[] = {1, 7, 16, 33, 64, 100, 0, 0};
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         struct scene scene = scene_open(&noise, shapes[i]);
         scramble(&scene, &noise);
-        float *whole = run_scene(backend, &scene, LENGTH_MAX, &noise);
-        for (size_t c = 0; c < sizeof(chunks) / sizeof(chunks[0]); c++) {
-            scramble(&scene, &noise);
-            float *cut = run_scene(backend, &scene, chunks[c], &noise);
-            assert_memory_equal(cut, whole, ROWS_MAX * scene.output_width * sizeof(float));
-            free(cut);
-        }
-        free(whole);
+        check_cuts(backend, &scene, &noise);
+        scene.window = 1 + noise_below(&noise, LENGTH_MAX);
+        check_cuts(backend, &scene, &noise);
         scene_close(&scene);
     }
 }

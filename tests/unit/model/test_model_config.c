@@ -183,18 +183,26 @@ static void test_biases_follow_the_family(void **state)
     assert_true(llama.has_qkv_bias && llama.has_output_bias && llama.has_mlp_bias);
 }
 
-static void test_windows_are_accepted_where_they_change_nothing(void **state)
+static void test_windows_follow_the_family_and_the_layers(void **state)
 {
     (void)state;
-    (void)load("{" MISTRAL ",\"sliding_window\":null}");
-    (void)load("{" MISTRAL ",\"sliding_window\":512}");
-    (void)load("{" QWEN2 ",\"sliding_window\":128,\"use_sliding_window\":false,"
-               "\"layer_types\":[\"full_attention\",\"full_attention\"]}");
-    assert_refused("{" MISTRAL ",\"sliding_window\":128}", "sliding_window 128 below");
-    assert_refused("{" QWEN2 ",\"sliding_window\":128,\"use_sliding_window\":true}",
-                   "sliding_window 128 below");
-    assert_refused("{" QWEN2 ",\"layer_types\":[\"sliding_attention\"]}",
-                   "layer type sliding_attention is not supported");
+    assert_int_equal(load("{" MISTRAL ",\"sliding_window\":null}").window, 0);
+    assert_int_equal(load("{" MISTRAL ",\"sliding_window\":512}").window, 0); // the whole context
+    assert_int_equal(load("{" QWEN2 ",\"sliding_window\":128}").window, 0);
+    struct model_config mistral = load("{" MISTRAL ",\"sliding_window\":128}");
+    assert_int_equal(mistral.window, 128);
+    assert_true(mistral.has_window[0] && mistral.has_window[1]);
+    struct model_config qwen = load("{" QWEN2 ",\"sliding_window\":128,\"max_window_layers\":1,"
+                                    "\"use_sliding_window\":true}");
+    assert_int_equal(qwen.window, 128);
+    assert_true(!qwen.has_window[0] && qwen.has_window[1]);
+    struct model_config listed = load("{" MISTRAL ",\"sliding_window\":128,\"layer_types\":["
+                                      "\"sliding_attention\",\"full_attention\"]}");
+    assert_true(listed.has_window[0] && !listed.has_window[1]);
+    assert_refused("{" MISTRAL ",\"sliding_window\":0}", "sliding_window is 0");
+    assert_refused("{" QWEN2 ",\"layer_types\":[\"full_attention\"]}", "has 1 entries");
+    assert_refused("{" QWEN2 ",\"layer_types\":[\"full_attention\",\"linear_attention\"]}",
+                   "layer type linear_attention");
 }
 
 static void test_experts_follow_the_family(void **state)
@@ -313,7 +321,7 @@ int main(void)
         CONFIG_TEST(test_stop_tokens_come_from_both_files),
         CONFIG_TEST(test_sampling_defaults_come_from_the_generation_config),
         CONFIG_TEST(test_biases_follow_the_family),
-        CONFIG_TEST(test_windows_are_accepted_where_they_change_nothing),
+        CONFIG_TEST(test_windows_follow_the_family_and_the_layers),
         CONFIG_TEST(test_experts_follow_the_family),
         CONFIG_TEST(test_experts_that_cannot_be_are_refused),
         CONFIG_TEST(test_what_is_not_supported_is_named),
