@@ -49,7 +49,8 @@ static bool create_topics(struct demo_broker *broker, const struct config *confi
 {
     const char *topics[] = {config->topics.requests,     config->topics.responses,
                             config->topics.comparisons,  config->topics.replay,
-                            config->topics.dead_letters, config->topics.control};
+                            config->topics.dead_letters, config->topics.control,
+                            config->topics.runs};
     for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
         rd_kafka_resp_err_t code =
             rd_kafka_mock_topic_create(broker->cluster, topics[i], partitions, 1);

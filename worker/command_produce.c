@@ -29,6 +29,7 @@ struct produce_arguments {
     const char *format;
     const char *manifest;
     bool skips_invalid;
+    bool sends_missing;
 };
 
 static bool wire_format_named(const char *name, enum wire_format *format_out)
@@ -54,34 +55,16 @@ static void generate_run_id(char *run_id, size_t size)
     (void)snprintf(run_id + length, size - length, "-%ld", (long)getpid());
 }
 
-static json_t *manifest_of(const struct produce_options *options,
-                           const struct produce_result *result)
-{
-    return json_pack("{s:s, s:s, s:I, s:I, s:s}", "run_id", options->run_id, "topic",
-                     options->config->topics.requests, "records", (json_int_t)result->records,
-                     "duplicates", (json_int_t)result->duplicates, "ids_digest", result->digest);
-}
-
-static bool write_manifest(const char *path, const struct produce_options *options,
-                           const struct produce_result *result, struct error *error)
-{
-    if (path == NULL) {
-        return true;
-    }
-    json_t *manifest = manifest_of(options, result);
-    bool is_written = json_dump_file(manifest, path, JSON_INDENT(2)) == 0;
-    json_decref(manifest);
-    return is_written || error_set(error, ERROR_FATAL, NULL, NULL, "%s cannot be written", path);
-}
-
 static void print_result(const struct options *options, const struct produce_options *produce,
                          const struct produce_result *result)
 {
     if (options->wants_json) {
-        json_t *summary = manifest_of(produce, result);
-        (void)json_object_set_new(summary, "invalid", json_integer(result->invalid));
-        (void)json_object_set_new(summary, "bytes", json_integer(result->bytes));
-        (void)json_object_set_new(summary, "seconds", json_real(result->seconds));
+        json_t *summary = json_pack(
+            "{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:f}", "run_id", produce->run_id, "topic",
+            produce->config->topics.requests, "records", (json_int_t)result->records, "present",
+            (json_int_t)result->present, "duplicates", (json_int_t)result->duplicates, "invalid",
+            (json_int_t)result->invalid, "ids_digest", result->digest, "bytes",
+            (json_int_t)result->bytes, "seconds", result->seconds);
         (void)json_dumpf(summary, stdout, JSON_COMPACT);
         (void)fputc('\n', stdout);
         json_decref(summary);
@@ -89,6 +72,9 @@ static void print_result(const struct options *options, const struct produce_opt
     }
     printf("run %s: %" PRId64 " records to %s, %" PRId64 " bytes in %.1f s\n", produce->run_id,
            result->records, produce->config->topics.requests, result->bytes, result->seconds);
+    if (produce->sends_missing) {
+        printf("%" PRId64 " were there already\n", result->present);
+    }
     if (result->invalid > 0 || result->duplicates > 0) {
         printf("%" PRId64 " invalid, not sent; %" PRId64 " with a custom_id that came before\n",
                result->invalid, result->duplicates);
@@ -132,7 +118,9 @@ static bool fill_options(const struct options *options, const struct produce_arg
     produce->source.record_bytes_max = (size_t)produce->config->record_bytes_max;
     produce->run_id = arguments->run_id;
     produce->model_dir = arguments->model_dir;
+    produce->manifest = arguments->manifest;
     produce->skips_invalid = arguments->skips_invalid;
+    produce->sends_missing = arguments->sends_missing;
     produce->is_quiet = options->wants_json;
     produce->complaints = stderr;
     return true;
@@ -148,8 +136,7 @@ static int run(const struct options *options, const struct produce_arguments *ar
     }
     struct produce_result result;
     struct error error = {0};
-    bool ok = produce_run(&produce, &result, &error) &&
-              write_manifest(arguments->manifest, &produce, &result, &error);
+    bool ok = produce_run(&produce, &result, &error);
     if (ok || result.records > 0) {
         print_result(options, &produce, &result);
     }
@@ -164,6 +151,7 @@ int command_produce(int argc, char **argv)
     char generated[64];
     generate_run_id(generated, sizeof generated);
     struct produce_arguments arguments = {.run_id = generated, .format = "json"};
+    const char *generated_run_id = arguments.run_id;
     const struct option_row rows[] = {
         {"input", "FILE", OPTION_TEXT, &arguments.input, .help = "a batch file; or as an argument"},
         {"documents", "DIR", OPTION_TEXT, &arguments.documents,
@@ -172,20 +160,23 @@ int command_produce(int argc, char **argv)
          .help = "JSON body with {{document}} in a text"},
         {"model", "NAME", OPTION_TEXT, &arguments.model, .help = "replaces the prompt's model"},
         {"run-id", "ID", OPTION_TEXT, &arguments.run_id, .help = "name of the run, else generated"},
-        {"manifest", "FILE", OPTION_TEXT, &arguments.manifest, .help = "written for `collect`"},
+        {"manifest", "FILE", OPTION_TEXT, &arguments.manifest,
+         .help = "a copy of what topics.runs gets"},
         {"format", "FORMAT", OPTION_TEXT, &arguments.format,
          .help = "json (the default), avro or confluent"},
         {"model-dir", "DIR", OPTION_TEXT, &arguments.model_dir,
          .help = "a request too long for this model is invalid"},
         {"skip-invalid", NULL, OPTION_FLAG, &arguments.skips_invalid,
          .help = "send the others when some are invalid"},
+        {"missing", NULL, OPTION_FLAG, &arguments.sends_missing,
+         .help = "send what the run has not: after a break, or more"},
     };
     struct options options = {
         .name = "produce",
         .arguments = "[FILE...]",
         .about = "Puts the requests of OpenAI batch files, or of a folder of documents, on\n"
                  "topics.requests. Everything is checked before anything is sent; what is\n"
-                 "invalid is told with its line.\n"
+                 "invalid is told with its line. The run's manifest goes to topics.runs.\n"
                  "Exit code: 0 all sent, 1 some invalid or not sent, 2 usage or configuration.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],
@@ -194,6 +185,10 @@ int command_produce(int argc, char **argv)
     int exit_code;
     if (!options_read(&options, argc, argv, &exit_code)) {
         return exit_code;
+    }
+    if (arguments.sends_missing && arguments.run_id == generated_run_id) {
+        options_complain(&options, "--missing needs the --run-id of the run to go on with");
+        return EXIT_CODE_USAGE;
     }
     struct config *config = options_config(&options);
     if (config == NULL) {

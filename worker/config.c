@@ -315,7 +315,10 @@ static bool check_topics(struct config_builder *builder)
     const struct config_place place = {.source = "topics"};
     bool are_different = strcmp(topics->requests, topics->responses) != 0 &&
                          strcmp(topics->requests, topics->dead_letters) != 0 &&
-                         strcmp(topics->responses, topics->dead_letters) != 0;
+                         strcmp(topics->responses, topics->dead_letters) != 0 &&
+                         strcmp(topics->runs, topics->requests) != 0 &&
+                         strcmp(topics->runs, topics->responses) != 0 &&
+                         strcmp(topics->runs, topics->dead_letters) != 0;
     return are_different ||
            config_fail(builder, &place,
                        "requests is %s, responses %s, dead_letters %s: they must differ",

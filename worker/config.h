@@ -39,6 +39,7 @@ struct config_topics {
     char *replay;
     char *dead_letters;
     char *control;
+    char *runs;
 };
 
 struct config_engine {

@@ -30,6 +30,9 @@ const struct setting config_settings[] = {
      TOPIC_BYTES_MAX, "Values that could not be decoded, or failed again and again, go here."},
     {"topics.control", SETTING_TEXT, AT(topics.control), "llm.control.v1", NULL, 1, TOPIC_BYTES_MAX,
      "State of the routes (compacted)."},
+    {"topics.runs", SETTING_TEXT, AT(topics.runs), "llm.runs.v1", NULL, 1, TOPIC_BYTES_MAX,
+     "What each run consists of, for collect, produce --missing and replay (compacted; created by "
+     "them)."},
     {"mode", SETTING_WORD, AT(mode), "answer", "answer", 0, 0, "What a worker makes of a record."},
     {"output.format", SETTING_CHOICE, AT(output_format), "json", "json|avro|confluent", 0, 0,
      "Form of what is written: OpenAI's JSON line, Avro single objects, or Avro with a registry's "

@@ -60,7 +60,7 @@ def data():
 
 def make_topics(broker, partitions=3, config=None):
     prefix = f"t{os.getpid()}-{next(numbers)}"
-    names = ["requests", "responses", "comparisons", "replay", "dead_letters", "control"]
+    names = ["requests", "responses", "comparisons", "replay", "dead_letters", "control", "runs"]
     topics = types.SimpleNamespace(**{name: f"{prefix}.{name}" for name in names})
     broker.create_topics(list(vars(topics).values()), partitions, config)
     return topics

@@ -62,7 +62,8 @@ void mock_broker_config(const struct mock_broker *broker, struct config *config)
                                "session.timeout.ms",
                                "6000",
                                "heartbeat.interval.ms",
-                               "500"};
+                               "500",
+                               "runs"};
     memset(config, 0, sizeof *config);
     config->kafka[0] = (struct config_property){names[0], bootstrap};
     config->kafka[1] = (struct config_property){names[1], names[2]};
@@ -74,6 +75,7 @@ void mock_broker_config(const struct mock_broker *broker, struct config *config)
     config->topics.responses = names[4];
     config->topics.dead_letters = names[5];
     config->topics.comparisons = names[7];
+    config->topics.runs = names[13];
     config->worker_id = names[6];
     config->registry_url = names[8];
     config->drain_timeout_ms = 5000;

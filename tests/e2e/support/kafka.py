@@ -3,7 +3,7 @@
 import subprocess
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from support.ports import free_ports
 from support.server import ROOT, Server, fetch
@@ -48,3 +48,8 @@ class Kafka(Server):
         topics = [NewTopic(name, partitions, 1, config=config or {}) for name in names]
         for future in self.admin.create_topics(topics).values():
             future.result(30)
+
+    def topic_config(self, name):
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name)
+        (future,) = self.admin.describe_configs([resource]).values()
+        return {key: entry.value for key, entry in future.result(30).items()}

@@ -55,12 +55,28 @@ static void test_is_full_at_its_limit_and_still_knows(void **state)
     id_set_close(set);
 }
 
+static void test_a_copy_goes_its_own_way(void **state)
+{
+    (void)state;
+    struct id_set *set = id_set_open(10);
+    assert_int_equal(id_set_add(set, bytes_of("a")), ID_SET_NEW);
+    struct id_set *copy = id_set_open_copy(set);
+    assert_true(id_set_has(copy, bytes_of("a")));
+    assert_int_equal(id_set_add_hash(copy, id_set_hash(bytes_of("b"))), ID_SET_NEW);
+    assert_true(id_set_has(copy, bytes_of("b")));
+    assert_false(id_set_has(set, bytes_of("b")));
+    assert_int_equal(id_set_count(set), 1);
+    id_set_close(set);
+    id_set_close(copy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_knows_what_was_added_while_it_grows),
         cmocka_unit_test(test_digest_depends_on_the_ids_but_not_on_their_order),
         cmocka_unit_test(test_is_full_at_its_limit_and_still_knows),
+        cmocka_unit_test(test_a_copy_goes_its_own_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
