@@ -1,13 +1,15 @@
 /* bench_model: tokens per second of a model folder, with random ids: prompts and decoding.
  *
- *     bench_model DIR [PROMPT_TOKENS [ROWS]]
+ *     bench_model DIR [PROMPT_TOKENS [ROWS [FORMAT [ISA]]]]
  *
- * Prompts fill steps of ROWS rows (default 2048); decoding runs 1, 16 and 64 sequences at once,
- * behind prompts of PROMPT_TOKENS (default 150). Each figure is the best of three, on one thread
- * and on two.
+ * FORMAT is one of auto, f32, bf16 and int8, ISA one of avx512_vnni, avx512, avx2, portable and all
+ * (the default). The time to load comes first, in seconds. Prompts fill steps of ROWS rows (default
+ * 2048); decoding runs 1, 16 and 64 sequences at once, behind prompts of PROMPT_TOKENS (default
+ * 150). Each figure is the best of three, on one thread and on two.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "pipeline/model/model.h"
@@ -17,6 +19,7 @@ enum { BLOCK_TOKENS = 16, SEQUENCES_MAX = 64, DECODE_STEPS = 32, REPEATS = 3 };
 
 struct bench {
     struct model *model;
+    enum weight_format format;
     int vocabulary;
     int prompt_tokens;
     int rows_max;
@@ -106,7 +109,7 @@ static double decode_rate(struct bench *bench, int count)
 static void bench_open(struct bench *bench, const char *path, struct backend *backend)
 {
     struct error error = {0};
-    struct model_options options = {.weights = WEIGHTS_AUTO, .block_tokens = BLOCK_TOKENS};
+    struct model_options options = {.weights = bench->format, .block_tokens = BLOCK_TOKENS};
     must(model_open(path, backend, &options, &bench->model, &error), &error);
     bench->vocabulary = model_get_config(bench->model)->vocabulary;
     bench->blocks_max = (bench->prompt_tokens + DECODE_STEPS) / BLOCK_TOKENS + 1;
@@ -136,8 +139,8 @@ static void bench_close(struct bench *bench)
     free(bench->logit_rows);
 }
 
-static void measure(const char *path, const struct backend_options *options, int prompt_tokens,
-                    int rows_max)
+static void measure(const char *path, const struct backend_options *options,
+                    const struct bench *settings)
 {
     struct error error = {0};
     struct backend *backend = NULL;
@@ -145,32 +148,57 @@ static void measure(const char *path, const struct backend_options *options, int
         printf("%s\n", error.message);
         return;
     }
-    struct bench bench = {.prompt_tokens = prompt_tokens, .rows_max = rows_max};
+    struct bench bench = *settings;
+    double start = now_s();
     bench_open(&bench, path, backend);
-    run_step(&bench, 1, 0, prompt_tokens); // fills caches and scratch memory
-    printf("%-40s %10.0f %10.0f %10.0f %10.0f\n", backend->description, prefill_rate(&bench),
+    double load_s = now_s() - start;
+    run_step(&bench, 1, 0, bench.prompt_tokens); // fills caches and scratch memory
+    static const char *const formats[] = {"auto", "f32", "bf16", "int8"};
+    printf("%-40s %-5s %7.2f %9.0f %9.0f %9.0f %9.0f\n", backend->description,
+           formats[model_weights(bench.model)], load_s, prefill_rate(&bench),
            decode_rate(&bench, 1), decode_rate(&bench, 16), decode_rate(&bench, 64));
     (void)fflush(stdout);
     bench_close(&bench);
     backend_close(backend);
 }
 
+/* The place of `word` among `count` words; the end of the program if it is none. */
+static int word_index(const char *word, const char *const *words, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            return i;
+        }
+    }
+    (void)fprintf(stderr, "bench_model: unknown word %s\n", word);
+    exit(2);
+}
+
 int main(int argc, char **argv)
 {
-    int prompt_tokens = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 150;
-    int rows_max = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 2048;
-    if (argc < 2 || prompt_tokens < 1 || rows_max < SEQUENCES_MAX || rows_max < prompt_tokens) {
-        (void)fprintf(stderr, "usage: bench_model DIR [PROMPT_TOKENS [ROWS >= %d]]\n",
+    static const char *const formats[] = {"auto", "f32", "bf16", "int8"};
+    static const char *const isas[] = {"all", "avx512_vnni", "avx512", "avx2", "portable"};
+    struct bench bench = {
+        .prompt_tokens = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 150,
+        .rows_max = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 2048,
+        .format = argc > 4 ? (enum weight_format)word_index(argv[4], formats, 4) : WEIGHTS_AUTO,
+    };
+    int chosen = argc > 5 ? word_index(argv[5], isas, 5) : 0;
+    if (argc < 2 || bench.prompt_tokens < 1 || bench.rows_max < SEQUENCES_MAX ||
+        bench.rows_max < bench.prompt_tokens) {
+        (void)fprintf(stderr,
+                      "usage: bench_model DIR [PROMPT_TOKENS [ROWS >= %d [FORMAT [ISA]]]]\n",
                       SEQUENCES_MAX);
         return 2;
     }
-    printf("tokens per second, prompts of %d\n%-40s %10s %10s %10s %10s\n", prompt_tokens, "",
-           "prompt", "decode 1", "decode 16", "decode 64");
-    for (enum backend_isa isa = ISA_AVX512; isa <= ISA_PORTABLE; isa++) {
-        for (int variant = 0; variant < 4; variant++) {
-            struct backend_options options = {
-                .isa = isa, .threads = variant % 2 + 1, .without_onednn = variant / 2 != 0};
-            measure(argv[1], &options, prompt_tokens, rows_max);
+    printf("tokens per second, prompts of %d\n%-40s %-5s %7s %9s %9s %9s %9s\n",
+           bench.prompt_tokens, "", "", "load s", "prompt", "decode 1", "decode 16", "decode 64");
+    for (int isa = ISA_AVX512_VNNI; isa <= (int)ISA_PORTABLE; isa++) {
+        for (int variant = 0; variant < 4 && (chosen == 0 || chosen == isa); variant++) {
+            struct backend_options options = {.isa = (enum backend_isa)isa,
+                                              .threads = variant % 2 + 1,
+                                              .without_onednn = variant / 2 != 0};
+            measure(argv[1], &options, &bench);
         }
     }
     return 0;

@@ -9,6 +9,11 @@ const char *dtype_name(enum dtype dtype)
     return names[dtype];
 }
 
+size_t dtype_bytes(enum dtype dtype)
+{
+    return dtype == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
+}
+
 static float float_of_bits(uint32_t bits)
 {
     float value;
@@ -65,8 +70,10 @@ void dtype_to_f32(float *target, const void *source, enum dtype dtype, size_t co
         memcpy(target, bytes, count * sizeof(float));
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        uint16_t bits = load_u16(bytes + 2 * i);
-        target[i] = dtype == DTYPE_BF16 ? dtype_bf16_to_f32(bits) : f16_to_f32(bits);
+    for (size_t i = 0; dtype == DTYPE_BF16 && i < count; i++) {
+        target[i] = dtype_bf16_to_f32(load_u16(bytes + 2 * i));
+    }
+    for (size_t i = 0; dtype == DTYPE_F16 && i < count; i++) {
+        target[i] = f16_to_f32(load_u16(bytes + 2 * i));
     }
 }

@@ -12,6 +12,7 @@ enum dtype {
 };
 
 const char *dtype_name(enum dtype dtype); // "F32", as safetensors spells it
+size_t dtype_bytes(enum dtype dtype);     // of one number
 
 /* Reads `count` numbers from `source`, which may have any alignment and is little-endian. */
 void dtype_to_f32(float *target, const void *source, enum dtype dtype, size_t count);

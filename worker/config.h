@@ -23,8 +23,19 @@ enum {
 enum config_format { FORMAT_JSON, FORMAT_AVRO, FORMAT_CONFLUENT };
 enum config_guarantee { GUARANTEE_AUTO, GUARANTEE_EXACTLY_ONCE, GUARANTEE_AT_LEAST_ONCE };
 enum config_device { CONFIG_DEVICE_AUTO, CONFIG_DEVICE_CPU };
-enum config_weights { CONFIG_WEIGHTS_AUTO, CONFIG_WEIGHTS_F32, CONFIG_WEIGHTS_BF16 };
-enum config_isa { CONFIG_ISA_AUTO, CONFIG_ISA_AVX512, CONFIG_ISA_AVX2, CONFIG_ISA_PORTABLE };
+enum config_weights {
+    CONFIG_WEIGHTS_AUTO,
+    CONFIG_WEIGHTS_F32,
+    CONFIG_WEIGHTS_BF16,
+    CONFIG_WEIGHTS_INT8
+};
+enum config_isa {
+    CONFIG_ISA_AUTO,
+    CONFIG_ISA_AVX512_VNNI,
+    CONFIG_ISA_AVX512,
+    CONFIG_ISA_AVX2,
+    CONFIG_ISA_PORTABLE
+};
 enum config_generator { GENERATOR_LOCAL, GENERATOR_SCRIPTED };
 
 struct config_property { // one librdkafka property, untouched

@@ -6,6 +6,8 @@ enum { KV_CACHE_BYTES_DEFAULT = 1 << 30 };
 _Static_assert((int)CONFIG_DEVICE_CPU == (int)BACKEND_CPU, "engine.device");
 _Static_assert((int)CONFIG_WEIGHTS_F32 == (int)WEIGHTS_F32, "engine.weights");
 _Static_assert((int)CONFIG_WEIGHTS_BF16 == (int)WEIGHTS_BF16, "engine.weights");
+_Static_assert((int)CONFIG_WEIGHTS_INT8 == (int)WEIGHTS_INT8, "engine.weights");
+_Static_assert((int)CONFIG_ISA_AVX512_VNNI == (int)ISA_AVX512_VNNI, "engine.isa");
 _Static_assert((int)CONFIG_ISA_AVX512 == (int)ISA_AVX512, "engine.isa");
 _Static_assert((int)CONFIG_ISA_AVX2 == (int)ISA_AVX2, "engine.isa");
 _Static_assert((int)CONFIG_ISA_PORTABLE == (int)ISA_PORTABLE, "engine.isa");

@@ -72,15 +72,15 @@ static json_t *unsupported_of(const struct check *check)
 static json_t *report_of(const struct check *check)
 {
     const struct model_report *report = &check->report;
-    return json_pack("{s:s, s:I, s:I, s:o, s:i, s:i, s:o, s:{s:I, s:I, s:I}, s:I, s:o}",
-                     "architecture", report->config.architecture, "parameters",
-                     (json_int_t)report->parameters, "tensors", (json_int_t)report->tensors,
-                     "dtypes", dtypes_of(report), "context", report->config.context, "vocabulary",
-                     report->config.vocabulary, "stop_tokens", stop_tokens_of(check),
-                     "memory_bytes", "cpu_f32", (json_int_t)report->weights_bytes_f32, "cpu_bf16",
-                     (json_int_t)report->weights_bytes_bf16, "kv_per_token",
-                     (json_int_t)report->kv_bytes_per_token, "file_bytes",
-                     (json_int_t)report->file_bytes, "unsupported", unsupported_of(check));
+    return json_pack(
+        "{s:s, s:I, s:I, s:o, s:i, s:i, s:o, s:{s:I, s:I, s:I, s:I}, s:I, s:o}", "architecture",
+        report->config.architecture, "parameters", (json_int_t)report->parameters, "tensors",
+        (json_int_t)report->tensors, "dtypes", dtypes_of(report), "context", report->config.context,
+        "vocabulary", report->config.vocabulary, "stop_tokens", stop_tokens_of(check),
+        "memory_bytes", "cpu_f32", (json_int_t)report->weights_bytes_f32, "cpu_bf16",
+        (json_int_t)report->weights_bytes_bf16, "cpu_int8", (json_int_t)report->weights_bytes_int8,
+        "kv_per_token", (json_int_t)report->kv_bytes_per_token, "file_bytes",
+        (json_int_t)report->file_bytes, "unsupported", unsupported_of(check));
 }
 
 /* The same facts, a line each. */

@@ -35,6 +35,7 @@ static void cpu_close(struct backend *backend)
 {
     struct cpu_backend *cpu = cpu_of(backend);
     threads_close(cpu->threads);
+    free(cpu->quantized);
     onednn_close(cpu->onednn);
     free(cpu);
 }

@@ -15,22 +15,31 @@ struct cpu_backend {
     const struct cpu_kernels *kernels;
     struct threads *threads;
     struct onednn *onednn; // NULL: own matrix products
+
+    void *quantized; // the input of a product of bytes, which cpu_linear.c cuts up
+    size_t quantized_bytes;
 };
 
 struct device_buffer {
     void *memory; // to be freed; data lies in it
     void *data;   // aligned to 64
     size_t bytes;
+    enum dtype dtype; // of a table's elements; f32 in all others
 };
 
 struct weight {
-    int rows;    // outputs
-    int columns; // inputs
-    bool is_bf16;
-    float *bias;                  // [rows] or NULL
-    void *panels;                 // [panels, columns, panel_columns], unless onednn has them
+    int rows;                     // outputs
+    int columns;                  // inputs
+    enum weight_format format;    // not WEIGHTS_AUTO
+    float *bias;                  // [rows, padded to whole panels] or NULL
+    float *scales;                // of int8, likewise, one per output
+    void *panels;                 // unless onednn has them; cpu_weight.c has the layouts
     struct onednn_weight *onednn; // or NULL
 };
+
+int cpu_panel_columns(const struct cpu_backend *cpu, const struct weight *weight);
+size_t cpu_panel_bytes(const struct cpu_backend *cpu, const struct weight *weight);
+int cpu_panels_count(const struct cpu_backend *cpu, const struct weight *weight);
 
 static inline struct cpu_backend *cpu_of(struct backend *backend)
 {

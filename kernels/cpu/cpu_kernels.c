@@ -4,11 +4,15 @@
 #include "kernels/cpu/attention_kernel.h"
 #include "kernels/cpu/isa_name.h"
 #include "kernels/cpu/product.h"
+#include "kernels/cpu/product_int8.h"
 #include "kernels/cpu/row_kernels.h"
 
 const struct cpu_kernels KERNEL_NAME(cpu_kernels) = {
     .panel_columns = PRODUCT_VECTORS * 16,
     .product = KERNEL_NAME(product),
+    .product_int8 = KERNEL_NAME(product_int8),
+    .quantize = KERNEL_NAME(quantize),
+    .scale_sums = KERNEL_NAME(scale_sums),
     .add_norm = KERNEL_NAME(add_norm),
     .silu_mul = KERNEL_NAME(silu_mul),
     .attention = KERNEL_NAME(attention),

@@ -22,6 +22,26 @@ struct product_task {
     int columns; // at most panel_columns
 };
 
+/* c[rows, columns] = (a * panel) * a_scales * scales + bias in exact sums of bytes. The panel is
+ * [k / 4, INT8_PANEL, 4] of w + 128. */
+struct int8_task {
+    const int8_t *a;       // [rows, a_stride], zeros behind the inputs up to a multiple of 4
+    size_t a_stride;       // bytes from row to row
+    const float *a_scales; // [rows]
+    const int32_t *a_sums; // [rows], of a row's bytes
+    const uint8_t *panel;
+    const float *scales; // [INT8_PANEL], of the outputs
+    const float *bias;   // [INT8_PANEL] or NULL
+    float *c;
+    size_t c_stride;
+    int rows;
+    size_t k;    // at most INT8_INPUTS_MAX
+    int columns; // at most INT8_PANEL
+};
+
+/* Inputs: 255 * 127 times as many fit into the s32 of a sum. */
+enum { INT8_PANEL = 64, INT8_INPUTS_MAX = 65536 };
+
 /* Some rows of one sequence through the query heads of one key-value head. */
 struct attention_task {
     const float *q; // [rows, q_stride], at the first of `group` heads
@@ -44,6 +64,12 @@ struct attention_task {
 struct cpu_kernels {
     int panel_columns; // a multiple of LANES
     void (*product)(const struct product_task *task);
+    void (*product_int8)(const struct int8_task *task);
+    /* Rounds a row to bytes of -127..127 times a scale, which it gives: NaN if a value is not
+     * finite. bytes_out: [count, rounded up to 16], zeros at the end. */
+    float (*quantize)(const float *row, int count, int8_t *bytes_out, int32_t *sum_out);
+    /* row = sums * scale * scales + bias, in place: sums are s32, the result f32. */
+    void (*scale_sums)(void *row, int count, float scale, const float *scales, const float *bias);
     /* residual += delta (or not, if NULL); output = norm(residual) * scale */
     void (*add_norm)(float *residual, const float *delta, const float *scale, float *output,
                      int width, float epsilon);
@@ -55,6 +81,7 @@ struct cpu_kernels {
     double (*row_exp)(const float *row, float *output, int count, float shift, float factor);
 };
 
+extern const struct cpu_kernels cpu_kernels_avx512_vnni;
 extern const struct cpu_kernels cpu_kernels_avx512;
 extern const struct cpu_kernels cpu_kernels_avx2;
 extern const struct cpu_kernels cpu_kernels_portable;

@@ -1,164 +1,37 @@
-/* cpu_linear: weights packed into panels of outputs, and their products.
+/* cpu_linear: products of rows with packed weights.
  *
  * oneDNN multiplies where it is there and its rows do not depend on the batch, own kernels
- * elsewhere. An own panel is [columns, panel_columns]: what one register tile needs for one input
- * stands together. Tasks are a few panels times a block of rows; how they are cut does not show in
- * the results. The bias is added when a row's sum is complete.
+ * elsewhere. Tasks are a few panels times a block of rows; how they are cut does not show in the
+ * results. The bias is added when a row's sum is complete. Before a product of bytes each row is
+ * rounded to bytes and a scale of its own.
  */
 #include "kernels/cpu/cpu_backend_internal.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "kernels/cpu/isa.h"
 #include "kernels/cpu/onednn.h"
 
 enum {
-    ROWS_PER_TASK = 240,  // of own kernels: a multiple of every tile's rows; they stay in L2
-    TASKS_PER_THREAD = 4, // so that a thread that was held up leaves its share to others
+    ROWS_PER_TASK = 240,         // of own kernels: a multiple of every tile's rows
+    TASK_ROWS_UNIT = 48,         // likewise
+    INT8_TASK_BYTES = 256 << 10, // of input, so that it stays in L2 beside a panel
+    TASKS_PER_THREAD = 4,        // so that a thread that was held up leaves its share to others
 };
 
-enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_format *format)
-{
-    const struct cpu_backend *cpu = (const struct cpu_backend *)backend;
-    if (*format == WEIGHTS_AUTO) {
-        // Without tiles bf16 products are slower than f32 on most processors.
-        *format = cpu->onednn != NULL && isa_has_amx_bf16() ? WEIGHTS_BF16 : WEIGHTS_F32;
-    }
-    return *format == WEIGHTS_F32 || *format == WEIGHTS_BF16 ? KERNEL_OK : KERNEL_NO_DEVICE;
-}
-
-void cpu_weight_close(struct backend *backend, struct weight *weight)
-{
-    (void)backend;
-    if (weight != NULL) {
-        onednn_weight_close(weight->onednn);
-        free(weight->bias);
-        free(weight->panels);
-        free(weight);
-    }
-}
-
-static int panels_count(const struct cpu_backend *cpu, const struct weight *weight)
-{
-    int width = weight->onednn != NULL ? ONEDNN_PANEL : cpu->kernels->panel_columns;
-    return (weight->rows + width - 1) / width;
-}
-
-/* Puts one output's weights into its column of its panel. */
-static void pack_row(const struct cpu_backend *cpu, struct weight *weight, int row,
-                     const float *values)
-{
-    size_t width = (size_t)cpu->kernels->panel_columns;
-    size_t panel = (size_t)row / width;
-    size_t at = panel * (size_t)weight->columns * width + (size_t)row % width;
-    for (int k = 0; k < weight->columns; k++, at += width) {
-        if (weight->is_bf16) {
-            ((uint16_t *)weight->panels)[at] = dtype_f32_to_bf16(values[k]);
-        } else {
-            ((float *)weight->panels)[at] = values[k];
-        }
-    }
-}
-
-static enum kernel_status pack_own(const struct cpu_backend *cpu, struct weight *weight,
-                                   const float *matrix)
-{
-    size_t padded = (size_t)panels_count(cpu, weight) * (size_t)cpu->kernels->panel_columns;
-    weight->panels = cpu_alloc(padded * (size_t)weight->columns * (weight->is_bf16 ? 2 : 4));
-    if (weight->panels == NULL) {
-        return KERNEL_OUT_OF_MEMORY;
-    }
-    for (int r = 0; r < weight->rows; r++) {
-        pack_row(cpu, weight, r, matrix + (size_t)r * (size_t)weight->columns);
-    }
-    return KERNEL_OK;
-}
-
-/* oneDNN for f32, and for bf16 where tiles make it pay; else, or where it declines, own kernels. */
-static enum kernel_status pack(struct cpu_backend *cpu, struct weight *weight, const float *matrix)
-{
-    if (cpu->onednn != NULL && (!weight->is_bf16 || isa_has_amx_bf16())) {
-        enum kernel_status status = onednn_weight_open(
-            cpu->onednn, matrix, weight->rows, weight->columns, weight->is_bf16, &weight->onednn);
-        if (status != KERNEL_NO_DEVICE) {
-            return status;
-        }
-    }
-    return pack_own(cpu, weight, matrix);
-}
-
-/* The parts below each other as f32. */
-static void stack(const struct weight_source *source, float *matrix, float *bias)
-{
-    size_t row = 0;
-    for (int i = 0; i < source->parts_count; i++) {
-        const struct weight_part *part = &source->parts[i];
-        size_t columns = (size_t)source->columns;
-        dtype_to_f32(matrix + row * columns, part->data, part->dtype, (size_t)part->rows * columns);
-        if (part->bias != NULL) {
-            dtype_to_f32(bias + row, part->bias, part->bias_dtype, (size_t)part->rows);
-        }
-        row += (size_t)part->rows;
-    }
-}
-
-static enum kernel_status check_source(const struct weight_source *source, int *rows_out,
-                                       bool *has_bias_out)
-{
-    int rows = 0;
-    for (int i = 0; i < source->parts_count; i++) {
-        const struct weight_part *part = &source->parts[i];
-        if (part->rows <= 0 || part->rows > INT32_MAX - rows) {
-            return KERNEL_BAD_SHAPE;
-        }
-        rows += part->rows;
-        *has_bias_out = *has_bias_out || part->bias != NULL;
-    }
-    *rows_out = rows;
-    return rows > 0 && source->columns > 0 ? KERNEL_OK : KERNEL_BAD_SHAPE;
-}
-
-enum kernel_status cpu_weight_open(struct backend *backend, const struct weight_source *source,
-                                   struct weight **weight_out)
-{
-    int rows = 0;
-    bool has_bias = false;
-    enum weight_format format = source->format;
-    enum kernel_status status = check_source(source, &rows, &has_bias);
-    if (status == KERNEL_OK) {
-        status = cpu_weight_format(backend, &format);
-    }
-    if (status != KERNEL_OK) {
-        return status;
-    }
-    struct weight *weight = calloc(1, sizeof(*weight));
-    float *matrix = cpu_alloc((size_t)rows * (size_t)source->columns * sizeof(float));
-    float *bias = has_bias ? cpu_alloc((size_t)rows * sizeof(float)) : NULL;
-    if (weight == NULL || matrix == NULL || (has_bias && bias == NULL)) {
-        status = KERNEL_OUT_OF_MEMORY;
-        free(bias);
-    } else {
-        *weight = (struct weight){.rows = rows,
-                                  .columns = source->columns,
-                                  .is_bf16 = format == WEIGHTS_BF16,
-                                  .bias = bias};
-        stack(source, matrix, bias);
-        status = pack(cpu_of(backend), weight, matrix);
-    }
-    free(matrix);
-    if (status != KERNEL_OK) {
-        cpu_weight_close(backend, weight);
-        return status;
-    }
-    *weight_out = weight;
-    return KERNEL_OK;
-}
+/* Rows as bytes. */
+struct quantized {
+    int8_t *bytes; // [rows, stride]
+    size_t stride;
+    float *scales; // [rows]
+    int32_t *sums; // [rows]
+};
 
 struct linear_job {
     struct cpu_backend *cpu;
     const struct weight *weight;
     const float *input;
+    struct quantized quantized; // the input, of int8
     float *output;
     int rows;
     int rows_per_task;
@@ -180,8 +53,7 @@ static void run_own(const struct linear_job *job, const struct share *share)
 {
     const struct weight *weight = job->weight;
     const struct cpu_kernels *kernels = job->cpu->kernels;
-    size_t panel_bytes = (size_t)weight->columns * (size_t)kernels->panel_columns *
-                         (weight->is_bf16 ? sizeof(uint16_t) : sizeof(float));
+    size_t panel_bytes = cpu_panel_bytes(job->cpu, weight);
     for (int panel = share->panel; panel < share->panel_end; panel++) {
         int column = panel * kernels->panel_columns;
         int columns = weight->rows - column;
@@ -189,7 +61,7 @@ static void run_own(const struct linear_job *job, const struct share *share)
             .a = job->input + (size_t)share->row * (size_t)weight->columns,
             .a_stride = (size_t)weight->columns,
             .panel = (const char *)weight->panels + (size_t)panel * panel_bytes,
-            .is_bf16 = weight->is_bf16,
+            .is_bf16 = weight->format == WEIGHTS_BF16,
             .bias = weight->bias == NULL ? NULL : weight->bias + column,
             .c = job->output + (size_t)share->row * (size_t)weight->rows + column,
             .c_stride = (size_t)weight->rows,
@@ -201,15 +73,67 @@ static void run_own(const struct linear_job *job, const struct share *share)
     }
 }
 
+static void run_int8(const struct linear_job *job, const struct share *share)
+{
+    const struct weight *weight = job->weight;
+    const struct quantized *quantized = &job->quantized;
+    size_t panel_bytes = cpu_panel_bytes(job->cpu, weight);
+    for (int panel = share->panel; panel < share->panel_end; panel++) {
+        int column = panel * INT8_PANEL;
+        int columns = weight->rows - column;
+        struct int8_task task = {
+            .a = quantized->bytes + (size_t)share->row * quantized->stride,
+            .a_stride = quantized->stride,
+            .a_scales = quantized->scales + share->row,
+            .a_sums = quantized->sums + share->row,
+            .panel = (const uint8_t *)weight->panels + (size_t)panel * panel_bytes,
+            .scales = weight->scales + column,
+            .bias = weight->bias == NULL ? NULL : weight->bias + column,
+            .c = job->output + (size_t)share->row * (size_t)weight->rows + column,
+            .c_stride = (size_t)weight->rows,
+            .rows = share->rows,
+            .k = (size_t)weight->columns,
+            .columns = columns < INT8_PANEL ? columns : INT8_PANEL,
+        };
+        job->cpu->kernels->product_int8(&task);
+    }
+}
+
+/* What oneDNN leaves to do: the bias, and for int8 the scales. */
+static void finish_onednn(const struct linear_job *job, const struct share *share)
+{
+    const struct weight *weight = job->weight;
+    int first = share->panel * ONEDNN_PANEL;
+    int end = share->panel_end * ONEDNN_PANEL;
+    end = end < weight->rows ? end : weight->rows;
+    for (int r = share->row; r < share->row + share->rows; r++) {
+        float *row = job->output + (size_t)r * (size_t)weight->rows;
+        if (weight->format == WEIGHTS_INT8) {
+            job->cpu->kernels->scale_sums(row + first, end - first, job->quantized.scales[r],
+                                          weight->scales + first,
+                                          weight->bias == NULL ? NULL : weight->bias + first);
+            continue;
+        }
+        for (int i = first; weight->bias != NULL && i < end; i++) {
+            row[i] += weight->bias[i];
+        }
+    }
+}
+
 static void run_onednn(struct linear_job *job, const struct share *share, int thread)
 {
     const struct weight *weight = job->weight;
+    const struct quantized *quantized = &job->quantized;
+    bool is_int8 = weight->format == WEIGHTS_INT8;
+    size_t row = (size_t)share->row;
     struct onednn_task task = {
         .weight = weight->onednn,
         .panel = share->panel,
         .panel_end = share->panel_end,
-        .input = job->input + (size_t)share->row * (size_t)weight->columns,
-        .output = job->output + (size_t)share->row * (size_t)weight->rows,
+        .input = is_int8 ? (const void *)(quantized->bytes + row * quantized->stride)
+                         : job->input + row * (size_t)weight->columns,
+        .input_stride = quantized->stride,
+        .output = job->output + row * (size_t)weight->rows,
         .rows = share->rows,
         .scratch = threads_scratch(job->cpu->threads, thread),
         .thread = thread,
@@ -217,16 +141,9 @@ static void run_onednn(struct linear_job *job, const struct share *share, int th
     enum kernel_status status = onednn_product(&task);
     if (status != KERNEL_OK) {
         atomic_store(&job->status, (int)status);
+        return;
     }
-    int first = share->panel * ONEDNN_PANEL;
-    int end = share->panel_end * ONEDNN_PANEL;
-    end = end < weight->rows ? end : weight->rows;
-    for (int r = 0; weight->bias != NULL && r < share->rows; r++) {
-        float *row = task.output + (size_t)r * (size_t)weight->rows;
-        for (int i = first; i < end; i++) {
-            row[i] += weight->bias[i];
-        }
-    }
+    finish_onednn(job, share);
 }
 
 static void run_linear(void *context, int index, int thread)
@@ -242,34 +159,98 @@ static void run_linear(void *context, int index, int thread)
     share.panel_end = share.panel_end < job->panels ? share.panel_end : job->panels;
     if (job->weight->onednn != NULL) {
         run_onednn(job, &share, thread);
+    } else if (job->weight->format == WEIGHTS_INT8) {
+        run_int8(job, &share);
     } else {
         run_own(job, &share);
     }
 }
 
+static void quantize_rows(const void *context, struct row_range rows)
+{
+    const struct linear_job *job = context;
+    const struct quantized *quantized = &job->quantized;
+    int columns = job->weight->columns;
+    for (int r = rows.first; r < rows.end; r++) {
+        quantized->scales[r] = job->cpu->kernels->quantize(
+            job->input + (size_t)r * (size_t)columns, columns,
+            quantized->bytes + (size_t)r * quantized->stride, &quantized->sums[r]);
+    }
+}
+
+static bool quantized_reserve(struct cpu_backend *cpu, size_t bytes)
+{
+    if (bytes <= cpu->quantized_bytes) {
+        return true;
+    }
+    free(cpu->quantized);
+    cpu->quantized = cpu_alloc(bytes);
+    cpu->quantized_bytes = cpu->quantized == NULL ? 0 : bytes;
+    return cpu->quantized != NULL;
+}
+
+/* Rounds the input to bytes, in memory that the backend keeps. */
+static bool quantize(struct linear_job *job)
+{
+    struct cpu_backend *cpu = job->cpu;
+    size_t rows = (size_t)job->rows;
+    size_t stride = (size_t)kv_pad(job->weight->columns);
+    size_t bytes = rows * (stride + sizeof(float) + sizeof(int32_t));
+    if (!quantized_reserve(cpu, bytes)) {
+        return false;
+    }
+    job->quantized.bytes = cpu->quantized;
+    job->quantized.stride = stride;
+    job->quantized.scales = (float *)(void *)((char *)cpu->quantized + rows * stride);
+    job->quantized.sums = (int32_t *)(void *)(job->quantized.scales + rows);
+    cpu_each_rows(cpu, job->rows, stride * ELEMENT_COST / 4, quantize_rows, job);
+    return true;
+}
+
+static int rows_per_task(const struct weight *weight)
+{
+    if (weight->onednn != NULL) {
+        return onednn_block_rows(weight->onednn);
+    }
+    if (weight->format != WEIGHTS_INT8) {
+        return ROWS_PER_TASK;
+    }
+    int units = INT8_TASK_BYTES / kv_pad(weight->columns) / TASK_ROWS_UNIT;
+    return TASK_ROWS_UNIT * (units < 1 ? 1 : units);
+}
+
+/* In multiplications of f32: those of bytes are four at a time, but their weights must be read. */
+static size_t product_cost(const struct weight *weight, int rows)
+{
+    size_t count = (size_t)weight->rows * (size_t)weight->columns;
+    bool is_int8 = weight->format == WEIGHTS_INT8;
+    return is_int8 ? count * ((size_t)rows / 4 + 3) : count * (size_t)rows;
+}
+
 enum kernel_status cpu_multiply(struct cpu_backend *cpu, const struct weight *weight,
                                 const float *input, float *output, int rows)
 {
-    bool is_own = weight->onednn == NULL;
     struct linear_job job = {
         .cpu = cpu,
         .weight = weight,
         .input = input,
         .output = output,
         .rows = rows,
-        .rows_per_task = is_own ? ROWS_PER_TASK : onednn_block_rows(weight->onednn),
-        .panels = panels_count(cpu, weight),
+        .rows_per_task = rows_per_task(weight),
+        .panels = cpu_panels_count(cpu, weight),
         .status = KERNEL_OK,
     };
-    if (!is_own && !threads_reserve(cpu->threads, onednn_scratch_bytes(weight->onednn))) {
+    if ((weight->onednn != NULL &&
+         !threads_reserve(cpu->threads, onednn_scratch_bytes(weight->onednn))) ||
+        (weight->format == WEIGHTS_INT8 && !quantize(&job))) {
         return KERNEL_OUT_OF_MEMORY;
     }
-    size_t cost = (size_t)rows * (size_t)weight->rows * (size_t)weight->columns;
     int tasks_wanted = threads_count(cpu->threads) * TASKS_PER_THREAD;
     job.panels_per_task = (job.panels + tasks_wanted - 1) / tasks_wanted;
     job.panel_tasks = (job.panels + job.panels_per_task - 1) / job.panels_per_task;
     int row_tasks = (rows + job.rows_per_task - 1) / job.rows_per_task;
-    threads_run(cpu->threads, run_linear, &job, job.panel_tasks * row_tasks, cost);
+    threads_run(cpu->threads, run_linear, &job, job.panel_tasks * row_tasks,
+                product_cost(weight, rows));
     return (enum kernel_status)atomic_load(&job.status);
 }
 

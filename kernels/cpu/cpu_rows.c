@@ -4,18 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The table as f32 rows. */
+/* The table as it is: only rows that are used become f32. */
 enum kernel_status cpu_table_open(struct backend *backend, const struct weight_part *part,
                                   int columns, struct device_buffer **table_out)
 {
     if (part->rows <= 0 || columns <= 0) {
         return KERNEL_BAD_SHAPE;
     }
-    size_t count = (size_t)part->rows * (size_t)columns;
-    enum kernel_status status =
-        backend->ops->buffer_open(backend, count * sizeof(float), table_out);
+    size_t bytes = (size_t)part->rows * (size_t)columns * dtype_bytes(part->dtype);
+    enum kernel_status status = backend->ops->buffer_open(backend, bytes, table_out);
     if (status == KERNEL_OK) {
-        dtype_to_f32(floats_of(*table_out), part->data, part->dtype, count);
+        (*table_out)->dtype = part->dtype;
+        memcpy((*table_out)->data, part->data, bytes);
     }
     return status;
 }
@@ -26,8 +26,9 @@ static void embed_rows(const void *context, struct row_range rows)
     const int32_t *tokens = step_ints(args->step, args->step->tokens);
     size_t width = (size_t)args->width;
     for (int r = rows.first; r < rows.end; r++) {
-        memcpy(floats_of(args->output) + (size_t)r * width,
-               const_floats_of(args->table) + (size_t)tokens[r] * width, width * sizeof(float));
+        size_t at = (size_t)tokens[r] * width * dtype_bytes(args->table->dtype);
+        dtype_to_f32(floats_of(args->output) + (size_t)r * width,
+                     (const char *)args->table->data + at, args->table->dtype, width);
     }
 }
 

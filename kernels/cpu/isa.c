@@ -9,7 +9,7 @@
 
 const char *isa_name(enum backend_isa isa)
 {
-    static const char *const names[] = {"auto", "avx512", "avx2", "portable"};
+    static const char *const names[] = {"auto", "avx512_vnni", "avx512", "avx2", "portable"};
     return names[isa];
 }
 
@@ -18,6 +18,11 @@ static bool has_avx512(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+static bool has_avx512_vnni(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
 }
 
 static bool has_avx2(void)
@@ -41,17 +46,33 @@ static bool system_keeps_tiles(void)
     return (low >> 17 & 3u) == 3u;
 }
 
-bool isa_has_amx_bf16(void)
+/* AMX-TILE, and what else leaf 7's edx tells in `bit`. */
+static bool has_tiles_with(unsigned bit)
 {
     unsigned a = 0;
     unsigned b = 0;
     unsigned c = 0;
     unsigned d = 0;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & (1u << 22)) != 0 &&
-           (d & (1u << 24)) != 0 && system_keeps_tiles(); // AMX-BF16 and AMX-TILE
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & (1u << bit)) != 0 &&
+           (d & (1u << 24)) != 0 && system_keeps_tiles();
+}
+
+bool isa_has_amx_bf16(void)
+{
+    return has_tiles_with(22);
+}
+
+bool isa_has_amx_int8(void)
+{
+    return has_tiles_with(25);
 }
 #else
 static bool has_avx512(void)
+{
+    return false;
+}
+
+static bool has_avx512_vnni(void)
 {
     return false;
 }
@@ -65,14 +86,24 @@ bool isa_has_amx_bf16(void)
 {
     return false;
 }
+
+bool isa_has_amx_int8(void)
+{
+    return false;
+}
 #endif
 
 bool isa_choose(enum backend_isa *isa)
 {
     switch (*isa) {
     case ISA_AUTO:
-        *isa = has_avx512() ? ISA_AVX512 : has_avx2() ? ISA_AVX2 : ISA_PORTABLE;
+        *isa = has_avx512_vnni() ? ISA_AVX512_VNNI
+               : has_avx512()    ? ISA_AVX512
+               : has_avx2()      ? ISA_AVX2
+                                 : ISA_PORTABLE;
         return true;
+    case ISA_AVX512_VNNI:
+        return has_avx512_vnni();
     case ISA_AVX512:
         return has_avx512();
     case ISA_AVX2:
@@ -86,6 +117,9 @@ bool isa_choose(enum backend_isa *isa)
 const struct cpu_kernels *isa_kernels(enum backend_isa isa)
 {
 #if defined(__x86_64__)
+    if (isa == ISA_AVX512_VNNI) {
+        return &cpu_kernels_avx512_vnni;
+    }
     if (isa == ISA_AVX512) {
         return &cpu_kernels_avx512;
     }

@@ -12,5 +12,6 @@ const char *isa_name(enum backend_isa isa);
 bool isa_choose(enum backend_isa *isa);
 const struct cpu_kernels *isa_kernels(enum backend_isa isa); // after isa_choose
 bool isa_has_amx_bf16(void);
+bool isa_has_amx_int8(void);
 
 #endif

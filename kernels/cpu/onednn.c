@@ -22,6 +22,7 @@
 enum { INPUT, WEIGHTS, OUTPUT, SCRATCHPAD, MEMORIES };
 
 enum { PAIR_ROWS = 2, PAIR_STRIDE = 2 * ONEDNN_PANEL };
+enum { OUTPUT_BYTES = 4 }; // f32 or s32
 
 /* What one thread hands to a primitive; the addresses change from panel to panel. */
 struct binding {
@@ -29,14 +30,14 @@ struct binding {
     bool is_open;
 };
 
-/* All products of one shape: primitives for 1, 2, ... rows (f32) or for a whole block (bf16). That
+/* All products of one shape: primitives for 1, 2, ... rows (f32) or for a whole block. That
  * for 1 row computes PAIR_ROWS, because the library has another kernel for a single one, and for
  * outputs without gaps where the other products have gaps, and it sums in another order. */
 struct shape {
     int columns;
     int outputs;       // of the panel
-    int output_stride; // floats
-    bool is_bf16;
+    int output_stride; // elements
+    enum weight_format format;
     dnnl_primitive_t products[ONEDNN_ROWS_F32]; // [rows - 1]
     struct binding *bindings;                   // [threads, ONEDNN_ROWS_F32]
     int bindings_count;
@@ -60,7 +61,7 @@ struct onednn_weight {
     const struct shape *last; // the narrow one at the end, or NULL
     int rows;
     int columns;
-    bool is_bf16;
+    enum weight_format format;
     char *panels; // each `panel_stride` bytes
     size_t panel_stride;
 };
@@ -78,20 +79,36 @@ static int threads_limit(int count)
 #endif
 }
 
-static dnnl_data_type_t input_type(bool is_bf16)
+static dnnl_data_type_t input_type(enum weight_format format)
 {
-    return is_bf16 ? dnnl_bf16 : dnnl_f32;
+    return format == WEIGHTS_INT8 ? dnnl_s8 : format == WEIGHTS_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+static dnnl_data_type_t output_type(enum weight_format format)
+{
+    return format == WEIGHTS_INT8 ? dnnl_s32 : dnnl_f32;
+}
+
+static size_t input_bytes(enum weight_format format)
+{
+    return format == WEIGHTS_INT8 ? 1 : format == WEIGHTS_BF16 ? 2 : 4;
+}
+
+/* Whether products take whole blocks only. */
+static bool is_blocked(enum weight_format format)
+{
+    return format != WEIGHTS_F32;
 }
 
 /* Whether a product of so many rows goes through the scratch memory, with rows of zeros below. */
-static bool is_padded(bool is_bf16, int rows)
+static bool is_padded(enum weight_format format, int rows)
 {
-    return is_bf16 || rows == 1;
+    return is_blocked(format) || rows == 1;
 }
 
 static int output_stride(const struct shape *shape, int rows)
 {
-    if (shape->is_bf16) {
+    if (is_blocked(shape->format)) {
         return shape->outputs;
     }
     return rows > 1 || shape->output_stride < PAIR_STRIDE ? shape->output_stride : PAIR_STRIDE;
@@ -105,13 +122,13 @@ static bool open_product(const struct onednn *onednn, struct shape *shape, int r
     memset(descs, 0, sizeof(descs));
     descs[1] = *weights;
     dnnl_primitive_desc_t chosen = NULL;
-    int computed = !shape->is_bf16 && rows == 1 ? PAIR_ROWS : rows;
+    int computed = !is_blocked(shape->format) && rows == 1 ? PAIR_ROWS : rows;
     dnnl_dims_t input = {computed, shape->columns};
     dnnl_dims_t input_strides = {shape->columns, 1};
     dnnl_dims_t output = {computed, shape->outputs};
     dnnl_dims_t output_strides = {output_stride(shape, rows), 1};
-    bool is_ok = desc_strided(&descs[0], input, input_strides, input_type(shape->is_bf16)) &&
-                 desc_strided(&descs[2], output, output_strides, dnnl_f32) &&
+    bool is_ok = desc_strided(&descs[0], input, input_strides, input_type(shape->format)) &&
+                 desc_strided(&descs[2], output, output_strides, output_type(shape->format)) &&
                  desc_matmul(&chosen, onednn->engine, onednn->attributes, descs) &&
                  dnnl_primitive_create(&shape->products[rows - 1], chosen) == dnnl_success;
     desc_close(&descs[0]);
@@ -140,9 +157,9 @@ static void shape_close(struct shape *shape)
     free(shape);
 }
 
-static int block_rows(bool is_bf16)
+static int block_rows(enum weight_format format)
 {
-    return is_bf16 ? ONEDNN_ROWS_BF16 : ONEDNN_ROWS_F32;
+    return is_blocked(format) ? ONEDNN_ROWS_BLOCK : ONEDNN_ROWS_F32;
 }
 
 /* What a product reads or writes, as it was described when it was made. */
@@ -161,11 +178,11 @@ static bool open_products(const struct onednn *onednn, struct shape *shape)
     memset(&any, 0, sizeof(any));
     memset(&layout, 0, sizeof(layout));
     dnnl_dims_t weights = {shape->columns, shape->outputs};
-    int most = block_rows(shape->is_bf16);
-    bool is_ok = desc_any(&any, weights, input_type(shape->is_bf16)) &&
+    int most = block_rows(shape->format);
+    bool is_ok = desc_any(&any, weights, input_type(shape->format)) &&
                  open_product(onednn, shape, most, &any) &&
                  desc_copy(&layout, described(shape, most, dnnl_query_weights_md));
-    for (int rows = 1; is_ok && !shape->is_bf16 && rows < most; rows++) {
+    for (int rows = 1; is_ok && !is_blocked(shape->format) && rows < most; rows++) {
         is_ok = open_product(onednn, shape, rows, &layout);
     }
     shape->panel_bytes = is_ok ? dnnl_memory_desc_get_size(desc_of(&layout)) : 0;
@@ -205,7 +222,7 @@ static const struct shape *shape_of(struct onednn *onednn, const struct shape *w
 {
     for (struct shape *shape = onednn->shapes; shape != NULL; shape = shape->next) {
         if (shape->columns == wanted->columns && shape->outputs == wanted->outputs &&
-            shape->output_stride == wanted->output_stride && shape->is_bf16 == wanted->is_bf16) {
+            shape->output_stride == wanted->output_stride && shape->format == wanted->format) {
             return shape;
         }
     }
@@ -219,7 +236,7 @@ static const struct shape *shape_of(struct onednn *onednn, const struct shape *w
 
 struct onednn *onednn_open(enum backend_isa isa, int threads)
 {
-    if (isa != ISA_AVX512) { // f32 on AVX2 depends on the number of rows
+    if (isa != ISA_AVX512_VNNI && isa != ISA_AVX512) { // f32 on AVX2 depends on the number of rows
         return NULL;
     }
     struct onednn *onednn = calloc(1, sizeof(*onednn));
@@ -276,14 +293,13 @@ const char *onednn_version(const struct onednn *onednn)
 }
 
 /* Copies a matrix from one layout to another. */
-static bool reorder(const struct onednn *onednn, dnnl_primitive_desc_t chosen,
+static bool reorder(dnnl_stream_t stream, dnnl_primitive_desc_t chosen,
                     const dnnl_exec_arg_t *arguments)
 {
     dnnl_primitive_t primitive = NULL;
-    bool is_ok =
-        dnnl_primitive_create(&primitive, chosen) == dnnl_success &&
-        dnnl_primitive_execute(primitive, onednn->streams[0], 2, arguments) == dnnl_success &&
-        dnnl_stream_wait(onednn->streams[0]) == dnnl_success;
+    bool is_ok = dnnl_primitive_create(&primitive, chosen) == dnnl_success &&
+                 dnnl_primitive_execute(primitive, stream, 2, arguments) == dnnl_success &&
+                 dnnl_stream_wait(stream) == dnnl_success;
     if (primitive != NULL) {
         (void)dnnl_primitive_destroy(primitive);
     }
@@ -299,24 +315,25 @@ static void *without_const(const void *data)
 }
 
 /* Lays a panel of [outputs, columns] out as the shape wants it. */
-static bool pack_panel(const struct onednn *onednn, const struct shape *shape, const float *matrix,
-                       void *panel)
+static bool pack_panel(const struct onednn *onednn, const struct shape *shape, const void *matrix,
+                       void *panel, int thread)
 {
+    dnnl_data_type_t type = shape->format == WEIGHTS_INT8 ? dnnl_s8 : dnnl_f32;
     struct desc source;
     dnnl_primitive_desc_t chosen = NULL;
     dnnl_exec_arg_t arguments[2] = {{.arg = DNNL_ARG_FROM}, {.arg = DNNL_ARG_TO}};
     dnnl_dims_t sizes = {shape->columns, shape->outputs};
     dnnl_dims_t strides = {1, shape->columns}; // transposed
-    desc_ref layout = described(shape, block_rows(shape->is_bf16), dnnl_query_weights_md);
+    desc_ref layout = described(shape, block_rows(shape->format), dnnl_query_weights_md);
     memset(&source, 0, sizeof(source));
     bool is_ok =
-        desc_strided(&source, sizes, strides, dnnl_f32) &&
+        desc_strided(&source, sizes, strides, type) &&
         dnnl_reorder_primitive_desc_create(&chosen, desc_of(&source), onednn->engine, layout,
                                            onednn->engine, NULL) == dnnl_success &&
         dnnl_memory_create(&arguments[0].memory, desc_of(&source), onednn->engine,
                            without_const(matrix)) == dnnl_success &&
         dnnl_memory_create(&arguments[1].memory, layout, onednn->engine, panel) == dnnl_success &&
-        reorder(onednn, chosen, arguments);
+        reorder(onednn->streams[thread], chosen, arguments);
     for (int i = 0; i < 2; i++) {
         if (arguments[i].memory != NULL) {
             (void)dnnl_memory_destroy(arguments[i].memory);
@@ -344,7 +361,7 @@ static enum kernel_status open_shapes(struct onednn *onednn, struct onednn_weigh
     struct shape wanted = {.columns = weight->columns,
                            .outputs = ONEDNN_PANEL,
                            .output_stride = weight->rows,
-                           .is_bf16 = weight->is_bf16};
+                           .format = weight->format};
     bool is_ok = true;
     if (weight->rows >= ONEDNN_PANEL) {
         weight->full = shape_of(onednn, &wanted);
@@ -358,28 +375,26 @@ static enum kernel_status open_shapes(struct onednn *onednn, struct onednn_weigh
     return is_ok ? KERNEL_OK : KERNEL_NO_DEVICE;
 }
 
-static enum kernel_status pack(const struct onednn *onednn, struct onednn_weight *weight,
-                               const float *matrix)
+static enum kernel_status open_panels(struct onednn_weight *weight)
 {
     size_t full = weight->full == NULL ? 0 : weight->full->panel_bytes;
     size_t last = weight->last == NULL ? 0 : weight->last->panel_bytes;
     weight->panel_stride = ((full > last ? full : last) + 63) / 64 * 64;
     weight->panels = aligned_alloc(64, weight->panel_stride * (size_t)panels_count(weight));
-    if (weight->panels == NULL) {
-        return KERNEL_OUT_OF_MEMORY;
-    }
-    for (int i = 0; i < panels_count(weight); i++) {
-        const float *rows = matrix + (size_t)i * ONEDNN_PANEL * (size_t)weight->columns;
-        if (!pack_panel(onednn, panel_shape(weight, i), rows,
-                        weight->panels + (size_t)i * weight->panel_stride)) {
-            return KERNEL_NO_DEVICE;
-        }
-    }
-    return KERNEL_OK;
+    return weight->panels == NULL ? KERNEL_OUT_OF_MEMORY : KERNEL_OK;
 }
 
-enum kernel_status onednn_weight_open(struct onednn *onednn, const float *matrix, int rows,
-                                      int columns, bool is_bf16, struct onednn_weight **weight_out)
+enum kernel_status onednn_weight_pack(const struct onednn_weight *weight, int panel,
+                                      const void *matrix, int thread)
+{
+    (void)threads_limit(1);
+    bool is_ok = pack_panel(weight->onednn, panel_shape(weight, panel), matrix,
+                            weight->panels + (size_t)panel * weight->panel_stride, thread);
+    return is_ok ? KERNEL_OK : KERNEL_DEVICE_LOST;
+}
+
+enum kernel_status onednn_weight_open(struct onednn *onednn, int rows, int columns,
+                                      enum weight_format format, struct onednn_weight **weight_out)
 {
     struct onednn_weight *weight = calloc(1, sizeof(*weight));
     if (weight == NULL) {
@@ -388,13 +403,13 @@ enum kernel_status onednn_weight_open(struct onednn *onednn, const float *matrix
     weight->onednn = onednn;
     weight->rows = rows;
     weight->columns = columns;
-    weight->is_bf16 = is_bf16;
+    weight->format = format;
     int threads = threads_limit(1);
     enum kernel_status status = open_shapes(onednn, weight);
-    if (status == KERNEL_OK) {
-        status = pack(onednn, weight, matrix);
-    }
     (void)threads_limit(threads);
+    if (status == KERNEL_OK) {
+        status = open_panels(weight);
+    }
     if (status != KERNEL_OK) {
         onednn_weight_close(weight);
         return status;
@@ -413,22 +428,21 @@ void onednn_weight_close(struct onednn_weight *weight)
 
 int onednn_block_rows(const struct onednn_weight *weight)
 {
-    return block_rows(weight->is_bf16);
+    return block_rows(weight->format);
 }
 
 /* Of the rows in the scratch memory, and behind them the products' outputs. */
 static size_t padded_bytes(const struct onednn_weight *weight)
 {
-    size_t bytes = weight->is_bf16
-                       ? (size_t)ONEDNN_ROWS_BF16 * (size_t)weight->columns * sizeof(uint16_t)
-                       : (size_t)PAIR_ROWS * (size_t)weight->columns * sizeof(float);
-    return (bytes + 63) / 64 * 64;
+    size_t rows = is_blocked(weight->format) ? ONEDNN_ROWS_BLOCK : PAIR_ROWS;
+    return (rows * (size_t)weight->columns * input_bytes(weight->format) + 63) / 64 * 64;
 }
 
-/* The scratch memory holds rounded input and a block of output, for bf16, and then a scratchpad. */
-static size_t bf16_bytes(const struct onednn_weight *weight)
+/* The scratch memory holds padded input and a block of output, and then a scratchpad. */
+static size_t block_bytes(const struct onednn_weight *weight)
 {
-    size_t outputs = weight->is_bf16 ? ONEDNN_ROWS_BF16 * ONEDNN_PANEL : PAIR_ROWS * PAIR_STRIDE;
+    size_t outputs =
+        is_blocked(weight->format) ? ONEDNN_ROWS_BLOCK * ONEDNN_PANEL : PAIR_ROWS * PAIR_STRIDE;
     return padded_bytes(weight) + outputs * sizeof(float);
 }
 
@@ -436,36 +450,45 @@ size_t onednn_scratch_bytes(const struct onednn_weight *weight)
 {
     size_t full = weight->full == NULL ? 0 : weight->full->scratchpad_bytes;
     size_t last = weight->last == NULL ? 0 : weight->last->scratchpad_bytes;
-    return bf16_bytes(weight) + (full > last ? full : last);
+    return block_bytes(weight) + (full > last ? full : last);
 }
 
 /* The rows rounded to bf16, and zeros up to a whole block. */
 static void *round_input(const struct onednn_task *task)
 {
     uint16_t *rounded = task->scratch;
+    const float *input = task->input;
     size_t count = (size_t)task->rows * (size_t)task->weight->columns;
     for (size_t i = 0; i < count; i++) {
-        rounded[i] = dtype_f32_to_bf16(task->input[i]);
+        rounded[i] = dtype_f32_to_bf16(input[i]);
     }
     memset(rounded + count, 0, padded_bytes(task->weight) - count * sizeof(uint16_t));
     return rounded;
 }
 
-static void *pair_input(const struct onednn_task *task)
+/* The rows as they are, and zeros. */
+static void *pad_input(const struct onednn_task *task)
 {
-    size_t row_bytes = (size_t)task->weight->columns * sizeof(float);
-    memcpy(task->scratch, task->input, row_bytes);
-    memset((char *)task->scratch + row_bytes, 0, padded_bytes(task->weight) - row_bytes);
-    return task->scratch;
+    const struct onednn_weight *weight = task->weight;
+    size_t bytes = (size_t)weight->columns * input_bytes(weight->format);
+    size_t stride = weight->format == WEIGHTS_INT8 ? task->input_stride : bytes;
+    char *padded = task->scratch;
+    for (int r = 0; r < task->rows; r++) {
+        memcpy(padded + (size_t)r * bytes, (const char *)task->input + (size_t)r * stride, bytes);
+    }
+    size_t copied = (size_t)task->rows * bytes;
+    memset(padded + copied, 0, padded_bytes(weight) - copied);
+    return padded;
 }
 
 /* The rows as the products read them. */
 static void *product_input(const struct onednn_task *task)
 {
-    if (task->weight->is_bf16) {
+    if (task->weight->format == WEIGHTS_BF16) {
         return round_input(task);
     }
-    return task->rows == 1 ? pair_input(task) : without_const(task->input);
+    return is_padded(task->weight->format, task->rows) ? pad_input(task)
+                                                       : without_const(task->input);
 }
 
 /* The memory objects of this thread for this many rows. */
@@ -494,18 +517,17 @@ static bool run_panel(const struct onednn_task *task, int panel, void *input)
     const struct onednn_weight *weight = task->weight;
     const struct onednn *onednn = weight->onednn;
     const struct shape *shape = panel_shape(weight, panel);
-    float *output = task->output + (size_t)panel * ONEDNN_PANEL;
-    bool is_apart = is_padded(weight->is_bf16, task->rows);
-    float *block =
-        is_apart ? (float *)(void *)((char *)task->scratch + padded_bytes(weight)) : output;
-    int rows = weight->is_bf16 ? ONEDNN_ROWS_BF16 : task->rows;
+    char *output = (char *)task->output + (size_t)panel * ONEDNN_PANEL * OUTPUT_BYTES;
+    bool is_apart = is_padded(weight->format, task->rows);
+    char *block = is_apart ? (char *)task->scratch + padded_bytes(weight) : output;
+    int rows = is_blocked(weight->format) ? ONEDNN_ROWS_BLOCK : task->rows;
     struct binding *binding = bind(onednn, shape, rows, task->thread);
     if (binding == NULL) {
         return false;
     }
     dnnl_stream_t stream = onednn->streams[task->thread];
     void *const data[] = {input, weight->panels + (size_t)panel * weight->panel_stride, block,
-                          (char *)task->scratch + bf16_bytes(weight)};
+                          (char *)task->scratch + block_bytes(weight)};
     for (int i = 0; i < MEMORIES; i++) {
         if (dnnl_memory_set_data_handle(binding->arguments[i].memory, data[i]) != dnnl_success) {
             return false;
@@ -517,8 +539,9 @@ static bool run_panel(const struct onednn_task *task, int panel, void *input)
         return false;
     }
     for (int r = 0; is_apart && r < task->rows; r++) {
-        memcpy(output + (size_t)r * (size_t)weight->rows, block + r * shape->outputs,
-               (size_t)shape->outputs * sizeof(float));
+        memcpy(output + (size_t)r * (size_t)weight->rows * OUTPUT_BYTES,
+               block + (size_t)(r * shape->outputs) * OUTPUT_BYTES,
+               (size_t)shape->outputs * OUTPUT_BYTES);
     }
     return true;
 }

@@ -4,7 +4,7 @@
  * Products run on panels of outputs, each on one thread and without OpenMP regions: the backend's
  * own threads share the panels. f32 takes any number of rows up to a block, which AVX-512 computes
  * row by row in the same way (a single one among two); bf16 always takes a whole block, padded with
- * zeros, because tile kernels do not.
+ * zeros, because tile kernels do not. int8 multiplies bytes to exact sums, whole blocks as well.
  */
 #ifndef KERNELS_CPU_ONEDNN_H
 #define KERNELS_CPU_ONEDNN_H
@@ -14,7 +14,7 @@
 
 #include "kernels/backend.h"
 
-enum { ONEDNN_PANEL = 128, ONEDNN_ROWS_F32 = 64, ONEDNN_ROWS_BF16 = 32 };
+enum { ONEDNN_PANEL = 128, ONEDNN_ROWS_F32 = 64, ONEDNN_ROWS_BLOCK = 32 };
 
 struct onednn;
 struct onednn_weight;
@@ -24,9 +24,13 @@ struct onednn *onednn_open(enum backend_isa isa, int threads);
 void onednn_close(struct onednn *onednn);                // accepts NULL
 const char *onednn_version(const struct onednn *onednn); // "" for NULL
 
-/* Packs a matrix [rows, columns] of f32. */
-enum kernel_status onednn_weight_open(struct onednn *onednn, const float *matrix, int rows,
-                                      int columns, bool is_bf16, struct onednn_weight **weight_out);
+/* KERNEL_NO_DEVICE where oneDNN has no products of this kind. One thread at a time. */
+enum kernel_status onednn_weight_open(struct onednn *onednn, int rows, int columns,
+                                      enum weight_format format, struct onednn_weight **weight_out);
+/* Fills a panel with its rows of the matrix, [ONEDNN_PANEL or what is left, columns]: f32, or bytes
+ * for int8. Thread: any, each with its own number. */
+enum kernel_status onednn_weight_pack(const struct onednn_weight *weight, int panel,
+                                      const void *matrix, int thread);
 void onednn_weight_close(struct onednn_weight *weight); // accepts NULL
 
 int onednn_block_rows(const struct onednn_weight *weight); // rows of one product at most
@@ -37,11 +41,12 @@ struct onednn_task {
     const struct onednn_weight *weight;
     int panel;
     int panel_end;
-    const float *input; // [rows, columns]
-    float *output;      // [rows, weight rows]
-    int rows;           // at most onednn_block_rows
-    void *scratch;      // onednn_scratch_bytes, aligned to 64
-    int thread;         // below onednn_open's threads
+    const void *input; // [rows, columns] f32; for int8 [rows, input_stride] signed bytes
+    size_t input_stride;
+    void *output;  // [rows, weight rows] f32; s32 for int8
+    int rows;      // at most onednn_block_rows
+    void *scratch; // onednn_scratch_bytes, aligned to 64
+    int thread;    // below onednn_open's threads
 };
 
 /* Thread: any, each with its own number and scratch. */

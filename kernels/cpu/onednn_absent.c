@@ -19,15 +19,24 @@ const char *onednn_version(const struct onednn *onednn)
     return "";
 }
 
-enum kernel_status onednn_weight_open(struct onednn *onednn, const float *matrix, int rows,
-                                      int columns, bool is_bf16, struct onednn_weight **weight_out)
+enum kernel_status onednn_weight_open(struct onednn *onednn, int rows, int columns,
+                                      enum weight_format format, struct onednn_weight **weight_out)
 {
     (void)onednn;
-    (void)matrix;
     (void)rows;
     (void)columns;
-    (void)is_bf16;
+    (void)format;
     (void)weight_out;
+    return KERNEL_NO_DEVICE;
+}
+
+enum kernel_status onednn_weight_pack(const struct onednn_weight *weight, int panel,
+                                      const void *matrix, int thread)
+{
+    (void)weight;
+    (void)panel;
+    (void)matrix;
+    (void)thread;
     return KERNEL_NO_DEVICE;
 }
 

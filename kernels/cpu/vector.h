@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/cpu/isa_name.h"
+
 enum { LANES = 16 };
 
 #define INLINE static inline __attribute__((always_inline, unused))

@@ -9,8 +9,9 @@
 /* A backend without memory: its handles are all the same, and it sums what it is given. */
 struct counting_backend {
     struct backend backend;
-    size_t vectors_bytes; // f32 in every format
+    size_t fixed_bytes; // of what is the same in every format: vectors and the embeddings
     size_t matrix_elements;
+    size_t matrix_rows;
 };
 
 static struct counting_backend *counting_of(struct backend *backend)
@@ -21,7 +22,7 @@ static struct counting_backend *counting_of(struct backend *backend)
 static enum kernel_status count_buffer(struct backend *backend, size_t bytes,
                                        struct device_buffer **buffer_out)
 {
-    counting_of(backend)->vectors_bytes += bytes;
+    counting_of(backend)->fixed_bytes += bytes;
     *buffer_out = (struct device_buffer *)(void *)backend;
     return KERNEL_OK;
 }
@@ -49,7 +50,8 @@ static enum kernel_status count_weight(struct backend *backend, const struct wei
     for (int i = 0; i < source->parts_count; i++) {
         const struct weight_part *part = &source->parts[i];
         counting_of(backend)->matrix_elements += (size_t)part->rows * (size_t)source->columns;
-        counting_of(backend)->vectors_bytes +=
+        counting_of(backend)->matrix_rows += (size_t)part->rows;
+        counting_of(backend)->fixed_bytes +=
             part->bias == NULL ? 0 : (size_t)part->rows * sizeof(float);
     }
     *weight_out = (struct weight *)(void *)backend;
@@ -65,7 +67,8 @@ static void forget_weight(struct backend *backend, struct weight *weight)
 static enum kernel_status count_table(struct backend *backend, const struct weight_part *part,
                                       int columns, struct device_buffer **table_out)
 {
-    counting_of(backend)->matrix_elements += (size_t)part->rows * (size_t)columns;
+    counting_of(backend)->fixed_bytes +=
+        (size_t)part->rows * (size_t)columns * dtype_bytes(part->dtype);
     *table_out = (struct device_buffer *)(void *)backend;
     return KERNEL_OK;
 }
@@ -115,8 +118,10 @@ static bool count_weights(struct safetensors *safetensors, struct model_report *
         return false;
     }
     weights_close(weights);
-    report->weights_bytes_f32 = counting.vectors_bytes + 4 * counting.matrix_elements;
-    report->weights_bytes_bf16 = counting.vectors_bytes + 2 * counting.matrix_elements;
+    report->weights_bytes_f32 = counting.fixed_bytes + 4 * counting.matrix_elements;
+    report->weights_bytes_bf16 = counting.fixed_bytes + 2 * counting.matrix_elements;
+    report->weights_bytes_int8 = // with a scale per output
+        counting.fixed_bytes + counting.matrix_elements + sizeof(float) * counting.matrix_rows;
     return true;
 }
 

@@ -24,6 +24,7 @@ struct model_report {
     int dtypes_count;
     size_t weights_bytes_f32; // what the weights take in each format
     size_t weights_bytes_bf16;
+    size_t weights_bytes_int8;
     size_t kv_bytes_per_token; // of the CPU back end
 };
 

@@ -10,7 +10,7 @@
 void each_backend(int threads_max, void (*test)(struct backend *backend))
 {
     int opened = 0;
-    for (enum backend_isa isa = ISA_AVX512; isa <= ISA_PORTABLE; isa++) {
+    for (enum backend_isa isa = ISA_AVX512_VNNI; isa <= ISA_PORTABLE; isa++) {
         for (int variant = 0; variant < 2 * threads_max; variant++) {
             struct backend_options options = {
                 .isa = isa, .threads = variant / 2 + 1, .without_onednn = variant % 2 != 0};
@@ -98,10 +98,16 @@ void fixture_download(struct backend *backend, void *target, const struct device
 struct weight *fixture_weight(struct backend *backend, const float *data, const float *bias,
                               int rows, int columns)
 {
+    return fixture_weight_in(backend, WEIGHTS_F32, data, bias, rows, columns);
+}
+
+struct weight *fixture_weight_in(struct backend *backend, enum weight_format format,
+                                 const float *data, const float *bias, int rows, int columns)
+{
     struct weight_part part = {
         .data = data, .dtype = DTYPE_F32, .rows = rows, .bias = bias, .bias_dtype = DTYPE_F32};
     struct weight_source source = {
-        .parts = &part, .parts_count = 1, .columns = columns, .format = WEIGHTS_F32};
+        .parts = &part, .parts_count = 1, .columns = columns, .format = format};
     struct weight *weight = NULL;
     assert_status(backend->ops->weight_open(backend, &source, &weight));
     return weight;

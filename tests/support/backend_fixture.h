@@ -29,6 +29,8 @@ void fixture_download(struct backend *backend, void *target, const struct device
 /* A plain f32 matrix, [rows, columns], with bias (or NULL). */
 struct weight *fixture_weight(struct backend *backend, const float *data, const float *bias,
                               int rows, int columns);
+struct weight *fixture_weight_in(struct backend *backend, enum weight_format format,
+                                 const float *data, const float *bias, int rows, int columns);
 void assert_status(enum kernel_status status);
 
 /* Fails unless |actual - expected| <= tolerance everywhere (NaN fails). */

@@ -17,7 +17,7 @@ void model_runner_open(struct model_runner *runner, const char *path,
 {
     struct error error = {0};
     struct model_options model_options = {
-        .weights = WEIGHTS_F32,
+        .weights = options->weights == WEIGHTS_AUTO ? WEIGHTS_F32 : options->weights,
         .block_tokens = options->block_tokens == 0 ? RUNNER_BLOCK_TOKENS : options->block_tokens,
     };
     check(backend_open(&options->backend, &runner->backend, &error), &error);

@@ -20,7 +20,8 @@ struct model_runner {
 
 struct runner_options {
     struct backend_options backend;
-    int block_tokens; // 0: RUNNER_BLOCK_TOKENS
+    int block_tokens;           // 0: RUNNER_BLOCK_TOKENS
+    enum weight_format weights; // AUTO: f32
 };
 
 /* Ends the test with a message on failure. Room for one sequence of the whole context. */

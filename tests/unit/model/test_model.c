@@ -43,11 +43,11 @@ static void assert_same_logits(const float *a, const float *b)
     assert_memory_equal(a, b, sizeof(float) * LENGTH * VOCABULARY);
 }
 
-static void check_cuts(enum backend_isa isa, const char *path)
+static void check_cuts(enum backend_isa isa, enum weight_format weights, const char *path)
 {
     struct error error = {0};
     struct backend *backend = NULL;
-    struct runner_options options = {.backend = {.isa = isa, .threads = 1}};
+    struct runner_options options = {.backend = {.isa = isa, .threads = 1}, .weights = weights};
     if (!backend_open(&options.backend, &backend, &error)) {
         return; // this machine lacks the instruction set
     }
@@ -73,9 +73,11 @@ static void test_chunks_threads_and_scrambled_blocks_give_identical_logits(void 
     struct tiny_model tiny = {.hidden = 128, .intermediate = 256, .seed = 1}; // worth threads
     char path[TINY_MODEL_PATH];
     tiny_model_write(&tiny, path);
-    check_cuts(ISA_AVX512, path);
-    check_cuts(ISA_AVX2, path);
-    check_cuts(ISA_PORTABLE, path);
+    for (enum backend_isa isa = ISA_AVX512_VNNI; isa <= ISA_PORTABLE; isa++) {
+        check_cuts(isa, WEIGHTS_F32, path);
+        check_cuts(isa, WEIGHTS_BF16, path);
+        check_cuts(isa, WEIGHTS_INT8, path);
+    }
     tiny_model_remove(path);
 }
 
@@ -294,20 +296,18 @@ static void test_a_folder_that_is_not_there_is_named(void **state)
     assert_refused("/nonexistent/folder", "cannot open /nonexistent/folder/config.json");
 }
 
-static void test_unknown_weight_formats_are_refused(void **state)
+static void test_auto_becomes_a_weight_format(void **state)
 {
     (void)state;
     struct tiny_model tiny = {.seed = 8};
     char path[TINY_MODEL_PATH];
     struct backend_options backend_options = {.threads = 1};
-    struct model_options options = {.weights = WEIGHTS_INT8, .block_tokens = 16};
+    struct model_options options = {.weights = WEIGHTS_AUTO, .block_tokens = 16};
     struct backend *backend = NULL;
     struct model *model = NULL;
     struct error error = {0};
     tiny_model_write(&tiny, path);
     assert_true(backend_open(&backend_options, &backend, &error));
-    assert_false(model_open(path, backend, &options, &model, &error));
-    options.weights = WEIGHTS_AUTO;
     assert_true(model_open(path, backend, &options, &model, &error));
     assert_int_not_equal(model_weights(model), WEIGHTS_AUTO);
     assert_int_equal(model_get_config(model)->stop_tokens_count, 2);
@@ -329,7 +329,7 @@ int main(void)
         cmocka_unit_test(test_a_step_that_does_not_fit_is_an_error),
         cmocka_unit_test(test_missing_surplus_and_misshapen_tensors_are_named),
         cmocka_unit_test(test_a_folder_that_is_not_there_is_named),
-        cmocka_unit_test(test_unknown_weight_formats_are_refused),
+        cmocka_unit_test(test_auto_becomes_a_weight_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,10 @@ static const struct tiny_model tiny = {
 enum {
     NORMS = 5 * 32, // two of each layer and the last
     LAYER = (32 + 16 + 16 + 32) * 32 + 3 * 48 * 32,
-    MATRICES = 2 * 50 * 32 + 2 * LAYER, // embeddings and output are not tied
+    EMBEDDINGS = 50 * 32,
+    LINEAR = 50 * 32 + 2 * LAYER, // embeddings and output are not tied
+    MATRICES = EMBEDDINGS + LINEAR,
+    OUTPUTS = 50 + 2 * (32 + 16 + 16 + 32 + 2 * 48 + 32),
 };
 
 static void test_counts_parameters_and_memory_without_loading(void **state)
@@ -42,9 +45,11 @@ static void test_counts_parameters_and_memory_without_loading(void **state)
     assert_string_equal(report.dtypes[0].name, "BF16");
     assert_int_equal(report.dtypes[0].parameters, report.parameters);
     assert_int_equal(report.kv_bytes_per_token, 2 * 2 * 16 * sizeof(float));
-    // Matrices are in their format, norms always in f32.
-    assert_int_equal(report.weights_bytes_f32, 4 * (NORMS + MATRICES));
-    assert_int_equal(report.weights_bytes_bf16, 4 * NORMS + 2 * MATRICES);
+    // Matrices are in their format, norms always in f32, embeddings as in the file.
+    enum { FIXED = 4 * NORMS + 2 * EMBEDDINGS };
+    assert_int_equal(report.weights_bytes_f32, FIXED + 4 * LINEAR);
+    assert_int_equal(report.weights_bytes_bf16, FIXED + 2 * LINEAR);
+    assert_int_equal(report.weights_bytes_int8, FIXED + LINEAR + 4 * OUTPUTS);
 }
 
 static void test_refuses_what_the_loader_refuses(void **state)
