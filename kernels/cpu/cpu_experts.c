@@ -43,7 +43,9 @@ static void score(const struct expert_routing *routing, const float *logits, flo
  * is never the best, but taken where nothing else is left, so that there are always `count`. */
 static void mark_best(const float *values, int n, int count, bool *is_best)
 {
-    memset(is_best, 0, (size_t)n * sizeof(*is_best));
+    for (int e = 0; e < n; e++) {
+        is_best[e] = false;
+    }
     for (int i = 0; i < count; i++) {
         int best = -1;
         for (int e = 0; e < n; e++) {
