@@ -143,6 +143,9 @@ static void pass_end(struct partition *partition)
 {
     if (partition->held_count == 0 && partition->end_position >= 0) {
         offsets_advance(partition->offsets, partition->end_position);
+        if (offsets_unfinished(partition->offsets) == 0) {
+            partition->assigned_ms = 0; // no record waited for this owner
+        }
     }
 }
 

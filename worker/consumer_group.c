@@ -59,6 +59,14 @@ static int64_t first_offset(const struct consumer *consumer)
     return RD_KAFKA_OFFSET_BEGINNING; // kafka_client's default
 }
 
+static enum metric_former_owner former_owner(struct bytes text, const struct offset_map *map)
+{
+    if (text.size == 0) {
+        return METRIC_FORMER_UNKNOWN;
+    }
+    return map->suspects > 0 ? METRIC_FORMER_DIED : METRIC_FORMER_LEFT;
+}
+
 static void open_partition(struct consumer *consumer, const rd_kafka_topic_partition_t *committed,
                            rd_kafka_topic_partition_t *element)
 {
@@ -79,6 +87,7 @@ static void open_partition(struct consumer *consumer, const rd_kafka_topic_parti
                       (int)element->partition, committed->offset, error.message);
         }
         offsets_restore(partition->offsets, consumer->epoch, &map);
+        partition->former_owner = former_owner(text, &map);
         element->offset = committed->offset;
     }
     partition->next = consumer->partitions;

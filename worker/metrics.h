@@ -21,6 +21,11 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
     X(METRIC_RESIDENT, METRIC_GAUGE, "millrace_resident_memory_bytes", "", "",                     \
       "Memory of the process that is in RAM.")                                                     \
     X(METRIC_READY, METRIC_GAUGE, "millrace_ready", "", "", "1 while /readyz says so.")            \
+    X(METRIC_UPTIME, METRIC_COUNTER, "millrace_uptime_seconds_total", "", "",                      \
+      "Seconds since the start.")                                                                  \
+    X(METRIC_AVAILABLE, METRIC_COUNTER, "millrace_available_seconds_total", "", "",                \
+      "Those in which the worker was ready and got on: no record was inside, or one ended or "     \
+      "the engine made a step within the last 10 seconds.")                                        \
     X(METRIC_RECORDS, METRIC_COUNTER, "millrace_records_total", "outcome",                         \
       "response|error|expired|comparison|dead_letter|dropped",                                     \
       "Records that ended, by outcome; error is a response with a status of 400 or more, dropped " \
@@ -64,8 +69,11 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
       "Commits of offsets, or transactions where there are any.")                                  \
     X(METRIC_COMMIT_TIME, METRIC_HISTOGRAM, "millrace_commit_duration_seconds", "", "",            \
       "From the start of a commit to its end.")                                                    \
-    X(METRIC_FIRST_RESULT, METRIC_HISTOGRAM, "millrace_first_result_seconds", "", "",              \
-      "From the assignment of a partition to its first committed result.")                         \
+    X(METRIC_FIRST_RESULT, METRIC_HISTOGRAM, "millrace_first_result_seconds", "former_owner",      \
+      "unknown|left|died",                                                                         \
+      "From the assignment of a partition on which records waited to its first committed result; " \
+      "an owner that died made no last commit, and the group may take session.timeout.ms to see "  \
+      "it; of unknown ones the group has no offset map.")                                          \
     X(METRIC_HTTP, METRIC_COUNTER, "millrace_http_requests_total", "code", "200|404|405|503",      \
       "Requests to this server.")
 
@@ -90,6 +98,7 @@ enum metric_outcome {
     METRIC_OUTCOME_DROPPED,
 };
 enum metric_partitions { METRIC_PARTITIONS_ASSIGNED, METRIC_PARTITIONS_PAUSED };
+enum metric_former_owner { METRIC_FORMER_UNKNOWN, METRIC_FORMER_LEFT, METRIC_FORMER_DIED };
 enum metric_commit { METRIC_COMMITTED, METRIC_ABORTED };
 
 /* The label of the model of this name, made when it is new; NULL asks for the one that all others

@@ -29,7 +29,8 @@ struct partition {
     bool is_last_sent;    // that commit is in a transaction
     bool is_settled;      // that commit is over: nothing more is committed in this assignment
     bool is_new;          // the group had no offset for it, and nothing has come yet
-    uint64_t assigned_ms; // loop time; 0 once a result was committed
+    uint64_t assigned_ms; // loop time; 0 once a result was committed, or when none was waited for
+    int former_owner;     // enum metric_former_owner; METRIC_FORMER_UNKNOWN at first
     bool knows_end;       // the offsets know where the partition ended when it was assigned
     int64_t end_position; // end of the partition as librdkafka last saw it; -1: unknown
     rd_kafka_message_t *held[PARTITION_HELD_MAX]; // delivered but not taken, oldest first

@@ -55,7 +55,7 @@ static void complete(void *context, struct delivery *delivery)
     struct job *job = delivery->job;
     struct partition *partition = job->end;
     if (partition->assigned_ms > 0) {
-        metrics_observe(METRIC_FIRST_RESULT, 0,
+        metrics_observe(METRIC_FIRST_RESULT, partition->former_owner,
                         (double)(uv_now(publisher->loop) - partition->assigned_ms) / 1e3);
         partition->assigned_ms = 0;
     }

@@ -9,6 +9,7 @@
 
 #include "schemas/base/buffer.h"
 #include "schemas/base/check.h"
+#include "worker/availability.h"
 #include "worker/consumer.h"
 #include "worker/delivery.h"
 #include "worker/intake.h"
@@ -24,6 +25,7 @@ enum {
     METADATA_TIMEOUT_MS = 5000,
     CLOSE_TIMEOUT_MS = 5000,
     TICK_MS = 1000,
+    REASON_BYTES_MAX = 200, // why it is not ready: not looked at here
     // After the drain: so long may cancelled work and abandoned results take to come back.
     ABANDON_TIMEOUT_MS = 3000,
 };
@@ -47,6 +49,8 @@ struct worker {
     uv_async_t stop;     // from any thread
     uv_timer_t deadline; // of the drain
     uv_timer_t tick;     // for the gauges
+    struct availability availability;
+    uint64_t ended_count; // records
     int handles_open;
     bool is_abandoning;
 };
@@ -74,6 +78,7 @@ static void stop_when_empty(struct worker *worker)
 static void end_job(struct worker *worker, struct job *job)
 {
     struct partition *partition = job->end;
+    worker->ended_count++;
     session_release(worker->session, job);
     partition_release(partition);
 }
@@ -217,13 +222,26 @@ static void on_stop(uv_async_t *handle)
     drain(worker, (uint64_t)worker->config->drain_timeout_ms);
 }
 
+static void look_at_availability(struct worker *worker, uint64_t engine_steps)
+{
+    struct buffer reason;
+    buffer_init(&reason, REASON_BYTES_MAX);
+    struct availability *availability = &worker->availability;
+    availability_look(availability, uv_now(worker->loop), worker_is_ready(worker, &reason),
+                      session_jobs(worker->session) > 0, worker->ended_count + engine_steps);
+    buffer_close(&reason);
+    metrics_set_total(METRIC_UPTIME, 0, (int64_t)(availability->up_ms / 1000));
+    metrics_set_total(METRIC_AVAILABLE, 0, (int64_t)(availability->available_ms / 1000));
+}
+
 static void on_tick(uv_timer_t *handle)
 {
-    const struct worker *worker = handle->data;
-    struct engine_stats stats;
+    struct worker *worker = handle->data;
+    struct engine_stats stats = {0};
     if (session_engine_stats(worker->session, &stats)) {
         observe_engine(&stats);
     }
+    look_at_availability(worker, (uint64_t)stats.steps_total);
     metrics_set(METRIC_RECORDS_INSIDE, 0, (double)session_jobs(worker->session));
     metrics_set(METRIC_INTAKE_BYTES, 0, (double)session_bytes(worker->session));
     metrics_set(METRIC_BROKER_UP, 0, consumer_has_broker(worker->consumer) ? 1 : 0);
@@ -358,6 +376,7 @@ bool worker_open(uv_loop_t *loop, const struct config *config, struct worker **w
     }
     worker->loop = loop;
     worker->config = config;
+    availability_init(&worker->availability, uv_now(loop));
     open_handles(worker);
     if (!start(worker, error)) {
         (void)worker_close(worker);

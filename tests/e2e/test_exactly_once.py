@@ -43,6 +43,10 @@ def assert_each_once(kafka, topics, ids):
     assert counts.keys() == set(ids)
 
 
+def first_results(worker, former_owner):
+    return worker.metric("millrace_first_result_seconds_count", former_owner=former_owner)
+
+
 @pytest.mark.smoke
 def test_results_and_offsets_are_one_transaction(kafka, topics, scripted, run_worker):
     records = request_records(500)
@@ -51,7 +55,7 @@ def test_results_and_offsets_are_one_transaction(kafka, topics, scripted, run_wo
     wait_for_drain(kafka, topics)
     assert "guarantee=exactly_once" in worker.log_text()
     assert worker.metric("millrace_commits_total", result="committed") > 0
-    assert worker.metric("millrace_first_result_seconds_count") == 3  # partitions
+    wait_until(lambda: first_results(worker, "unknown") == 3, 5, "a result of each partition")
     assert "event=group_has_no_offsets" in worker.log_text()
     assert worker.stop(30) == 0, worker.log_tail()
     second = run_worker(scripted)
@@ -95,6 +99,58 @@ def test_killed_workers_repeat_nothing_that_is_visible(kafka, topics, scripted, 
     wait_for_drain(kafka, topics)
     assert worker.stop(30) == 0, worker.log_tail()
     assert_each_once(kafka, topics, [key for key, _, _ in records])
+
+
+def test_a_successor_says_how_soon_results_came_and_after_whom(
+    kafka, topics, scripted, run_worker
+):
+    # 30 records: some for each partition.
+    produce(kafka.bootstrap, topics.requests, request_records(30, "one"))
+    first = run_worker(scripted)
+    wait_until(lambda: first_results(first, "unknown") == 3, 30, "results of a new group")
+    wait_for_drain(kafka, topics)
+    assert first.stop(30) == 0, first.log_tail()
+
+    produce(kafka.bootstrap, topics.requests, request_records(30, "two"))
+    second = run_worker(scripted | {"scripted.latency.ms": 2000})
+    wait_until(lambda: first_results(second, "left") == 3, 30, "results after a drain")
+    wait_for_drain(kafka, topics)
+    produce(kafka.bootstrap, topics.requests, request_records(30, "three"))
+    wait_until(lambda: second.metric("millrace_records_inside") > 0, 30, "work that is lost")
+    second.kill()
+
+    third = run_worker(scripted)
+    wait_until(lambda: first_results(third, "died") == 3, 60, "results after a kill")
+    assert first_results(third, "left") == first_results(third, "unknown") == 0
+    wait_for_drain(kafka, topics)
+    assert third.stop(30) == 0, third.log_tail()
+
+    idle = run_worker(scripted)
+    wait_until(lambda: idle.metric("millrace_available_seconds_total") > 1, 30, "idle seconds")
+    produce(kafka.bootstrap, topics.requests, request_records(30, "four"))
+    wait_for_drain(kafka, topics)
+    assert idle.metric("millrace_first_result_seconds_count") == 0  # no record waited for it
+    assert idle.stop(30) == 0, idle.log_tail()
+    ids = [f"{name}-{i}" for name in ("one", "two", "three", "four") for i in range(30)]
+    assert_each_once(kafka, topics, ids)
+
+
+def test_availability_leaves_out_the_time_without_a_broker(kafka, scripted, run_worker):
+    worker = run_worker(scripted)
+
+    def seconds(state):
+        return worker.metric(f"millrace_{state}_seconds_total")
+
+    wait_until(lambda: seconds("available") >= 2, 30, "an available worker")
+    kafka.kill()
+    wait_until(lambda: worker.get("/readyz")[0] == 503, 30, "the loss of the broker")
+    up, available = seconds("uptime"), seconds("available")
+    wait_until(lambda: seconds("uptime") >= up + 4, 30, "time that passes")
+    assert seconds("available") <= available + 1
+    kafka.start()
+    wait_until(lambda: seconds("available") >= available + 3, 60, "availability")
+    assert seconds("available") < seconds("uptime") - 3
+    assert worker.stop(30) == 0, worker.log_tail()
 
 
 def test_an_aborted_transaction_is_invisible_and_repeated(kafka, topics, scripted, run_worker):
