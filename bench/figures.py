@@ -33,7 +33,7 @@ def medians(runs):
     return {name: round(statistics.median(run[name] for run in runs), 2) for name in runs[0]}
 
 
-def finish(bench, figures, keep):
+def finish(bench, figures, keep, command=None):
     """Prints one line, and appends it to the results of the day if they are to be kept."""
     day = datetime.date.today().isoformat()
     line = {
@@ -41,7 +41,7 @@ def finish(bench, figures, keep):
         "date": day,
         "commit": commit(),
         "machine": machine(),
-        "command": " ".join([f"bench/{bench}", *sys.argv[1:]]),
+        "command": command or " ".join([f"bench/{bench}", *sys.argv[1:]]),
         **figures,
     }
     print(json.dumps(line))

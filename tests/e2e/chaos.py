@@ -6,12 +6,8 @@ an independent read_committed client saw. Ends with 1 when a request was lost or
 """
 
 import argparse
-import json
-import os
 import pathlib
-import platform
 import random
-import subprocess
 import sys
 import tempfile
 
@@ -19,6 +15,10 @@ from conftest import make_topics
 from support import chaos
 from support.kafka import Kafka
 from support.server import ROOT
+
+sys.path.append(str(ROOT / "bench"))
+
+import figures  # noqa: E402
 
 
 def parse_arguments():
@@ -33,40 +33,15 @@ def parse_arguments():
         "--guarantee", choices=["exactly_once", "at_least_once"], default="exactly_once"
     )
     parser.add_argument(
-        "--results", type=pathlib.Path, help="JSON file that gets the report, beside those it has"
+        "--keep", action="store_true", help="append the report to bench/results/, as one line"
     )
     return parser.parse_args()
 
 
-def machine():
-    model = "unknown"
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":")[1].strip()
-    cores = len(os.sched_getaffinity(0))
-    return {"cpu": model, "cores": cores, "system": platform.release()}
-
-
-def commit():
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return result.stdout.strip()
-
-
 def command_of(arguments):
-    options = [f"--{name} {value}" for name, value in vars(arguments).items() if name != "results"]
+    """With the seed that was drawn."""
+    options = [f"--{name} {value}" for name, value in vars(arguments).items() if name != "keep"]
     return " ".join(["tests/run chaos", *options])
-
-
-def add_to(path, report):
-    """A report replaces the one of the same scenario, Kafka and guarantee."""
-
-    def key(run):
-        return run["plan"]["scenario"], run["kafka"], run["plan"]["guarantee"]
-
-    runs = json.loads(path.read_text())["runs"] if path.exists() else []
-    runs = [run for run in runs if key(run) != key(report)] + [report]
-    path.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
 
 
 def main():
@@ -90,9 +65,7 @@ def main():
         return 1
     finally:
         broker.kill()
-    report |= {"commit": commit(), "machine": machine(), "command": command_of(arguments)}
-    if arguments.results:
-        add_to(arguments.results, report)
+    figures.finish("chaos", report, arguments.keep, command_of(arguments))
     return 0
 
 

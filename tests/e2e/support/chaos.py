@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException
 from support.fleet import Fleet
 from support.proxy import Proxy
 from support.records import lag
-from support.recovery import AVAILABLE_S, Recovery, summary
+from support.recovery import PROMPT_S, Recovery, summary
 from support.traffic import Traffic, stamp
 
 SESSION_TIMEOUT_S = 3
@@ -287,7 +287,8 @@ class Chaos:
                 "every_partition": summary([max(d) for d in delays]),
             },
             "waits": summary(recovery.waits),
-            f"share_answered_within_{AVAILABLE_S}_s": round(recovery.availability(), 4),
+            f"share_answered_within_{PROMPT_S}_s": round(recovery.share_prompt(), 4),
+            "availability": round(recovery.availability(), 4),
             "problems": problems,
         }
 

@@ -1,9 +1,9 @@
-"""How soon results came again after a fault, and how long requests waited for theirs: as a
-read_committed client saw it."""
+"""How soon results came again after a fault, how long requests waited for theirs, and how much of
+the time results came at all: as a read_committed client saw it."""
 
 import statistics
 
-AVAILABLE_S = 1  # a request that waits no longer has met a service that is available
+PROMPT_S = 1  # a request that waits no longer has met a service that is available
 
 
 class Recovery:
@@ -26,8 +26,19 @@ class Recovery:
         )
         return [first - fault_s for first in firsts if first is not None]
 
+    def share_prompt(self):
+        """Of the requests, the part that waited no longer than PROMPT_S."""
+        return sum(wait <= PROMPT_S for wait in self.waits) / max(1, len(self.waits))
+
     def availability(self):
-        return sum(wait <= AVAILABLE_S for wait in self.waits) / max(1, len(self.waits))
+        """The part of the seconds between the first result and the last in which one was seen, as
+        the mean over the partitions of the requests. Requests come all the time, so a second
+        without any result is one without the service."""
+        shares = []
+        for results in self.results.values():
+            seconds = {int(seen) for _, seen in results}
+            shares.append(len(seconds) / (max(seconds) - min(seconds) + 1))
+        return statistics.mean(shares) if shares else 0
 
 
 def summary(seconds):
