@@ -495,8 +495,8 @@ bool consumer_close(struct consumer *consumer, int timeout_ms)
         return true;
     }
     consumer_drain(consumer);
+    consumer->is_closing = true; // the end hears nothing more
     commit_last(consumer, timeout_ms);
-    consumer->is_closing = true;
     consumer_step_rebalances(consumer);
     leave_group(consumer, timeout_ms);
     consumer_drop_rebalances(consumer);
