@@ -65,8 +65,10 @@ bool consumer_is_leaving(const struct consumer *consumer);
 /* The group's metadata as a member; brokers refuse offsets with that of another membership. NULL
  * when this worker is no member now. The caller's. */
 rd_kafka_consumer_group_metadata_t *consumer_membership(const struct consumer *consumer);
+/* Makes sure that the next snapshot has the memory that it needs. False: there is none now. */
+MUST_CHECK bool consumer_reserve_snapshot(struct consumer *consumer);
 /* What to commit together with the results that are included in it (offsets_include). The caller's;
- * no other snapshot is unsettled. */
+ * no other snapshot is unsettled, and memory is reserved. */
 rd_kafka_topic_partition_list_t *consumer_snapshot(struct consumer *consumer, bool is_last);
 /* The snapshot was committed, or will never be. */
 void consumer_settle(struct consumer *consumer, const rd_kafka_topic_partition_list_t *offsets,

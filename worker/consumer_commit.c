@@ -5,7 +5,6 @@
  * librdkafka 2.0.2 loses the metadata. */
 #include "worker/consumer_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "schemas/base/check.h"
@@ -95,8 +94,11 @@ static void on_report(rd_kafka_t *client, rd_kafka_resp_err_t code,
 /* None is pending. */
 static void send_commit(struct consumer *consumer, bool is_last)
 {
-    rd_kafka_topic_partition_list_t *offsets = consumer_snapshot(consumer, is_last);
     consumer->commit_at_ms = uv_now(consumer->loop) + COMMIT_INTERVAL_MS;
+    if (!consumer_reserve_snapshot(consumer)) {
+        return;
+    }
+    rd_kafka_topic_partition_list_t *offsets = consumer_snapshot(consumer, is_last);
     consumer->finished_count = 0;
     if (offsets->cnt == 0) {
         rd_kafka_topic_partition_list_destroy(offsets);
@@ -244,12 +246,17 @@ rd_kafka_consumer_group_metadata_t *consumer_membership(const struct consumer *c
     return metadata;
 }
 
-/* librdkafka frees it with its list. */
-static void *open_metadata(const struct offsets_commit *commit)
+bool consumer_reserve_snapshot(struct consumer *consumer)
 {
-    void *metadata = malloc(commit->metadata_size);
-    CHECK(metadata != NULL); // at most 4 KiB
-    return memcpy(metadata, commit->metadata, commit->metadata_size);
+    for (struct partition *partition = consumer->partitions; partition != NULL;
+         partition = partition->next) {
+        if (!partition_reserve_metadata(partition)) {
+            log_event(LOG_WARN, "commit_awaits_memory", "topic=%s partition=%d", partition->topic,
+                      (int)partition->number);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Adds the partition's snapshot, unless it knows of nothing to commit. */
@@ -266,7 +273,7 @@ static void add_snapshot(struct partition *partition, bool is_last,
         rd_kafka_topic_partition_list_add(list, partition->topic, partition->number);
     element->offset = commit.position;
     element->opaque = (void *)(uintptr_t)epoch;
-    element->metadata = open_metadata(&commit);
+    element->metadata = partition_take_metadata(partition, &commit);
     element->metadata_size = commit.metadata_size;
     partition->is_last_sent = is_last;
 }

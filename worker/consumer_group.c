@@ -10,7 +10,6 @@
 #include "worker/consumer_internal.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "schemas/base/check.h"
@@ -67,12 +66,17 @@ static enum metric_former_owner former_owner(struct bytes text, const struct off
     return map->suspects > 0 ? METRIC_FORMER_DIED : METRIC_FORMER_LEFT;
 }
 
-static void open_partition(struct consumer *consumer, const rd_kafka_topic_partition_t *committed,
+/* False when out of memory. */
+static bool open_partition(struct consumer *consumer, const rd_kafka_topic_partition_t *committed,
                            rd_kafka_topic_partition_t *element)
 {
     struct partition *partition =
         partition_open(element->topic, element->partition, ++consumer->epoch);
-    CHECK(partition != NULL); // some KiB at the start of an assignment
+    if (partition == NULL) {
+        log_event(LOG_WARN, "partition_awaits_memory", "topic=%s partition=%d", element->topic,
+                  (int)element->partition);
+        return false;
+    }
     partition->assigned_ms = uv_now(consumer->loop);
     if (committed->offset < 0) {
         partition->is_new = true;
@@ -96,6 +100,24 @@ static void open_partition(struct consumer *consumer, const rd_kafka_topic_parti
     log_event(LOG_INFO, "partition_assigned", "topic=%s partition=%d epoch=%u offset=%" PRId64,
               element->topic, (int)element->partition, (unsigned)consumer->epoch,
               committed->offset < 0 ? -1 : committed->offset);
+    return true;
+}
+
+/* False when some are not open yet, for lack of memory: to be tried again. */
+static bool open_partitions(struct consumer *consumer, rd_kafka_topic_partition_list_t *list,
+                            const rd_kafka_topic_partition_list_t *committed)
+{
+    for (int i = 0; i < list->cnt; i++) {
+        rd_kafka_topic_partition_t *element = &list->elems[i];
+        const rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_find(
+            (rd_kafka_topic_partition_list_t *)(uintptr_t)committed, element->topic,
+            element->partition);
+        if (consumer_find(consumer, element->topic, element->partition) == NULL &&
+            !open_partition(consumer, found, element)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void log_refusal(rd_kafka_error_t *error)
@@ -122,16 +144,10 @@ static bool step_assign(struct consumer *consumer, struct rebalance *rebalance)
                                 consumer->wake_fds[1]);
         }
         const rd_kafka_topic_partition_list_t *committed =
-            group_read_step(rebalance->read, uv_now(consumer->loop));
-        if (committed == NULL) {
+            rebalance->read == NULL ? NULL
+                                    : group_read_step(rebalance->read, uv_now(consumer->loop));
+        if (committed == NULL || !open_partitions(consumer, list, committed)) {
             return false;
-        }
-        for (int i = 0; i < list->cnt; i++) {
-            open_partition(consumer,
-                           rd_kafka_topic_partition_list_find(
-                               (rd_kafka_topic_partition_list_t *)(uintptr_t)committed,
-                               list->elems[i].topic, list->elems[i].partition),
-                           &list->elems[i]);
         }
     }
     consumer->is_assigned = true;
@@ -225,24 +241,26 @@ static bool step_revoke(struct consumer *consumer, struct rebalance *rebalance)
     return true;
 }
 
-static void rebalance_close(struct rebalance *rebalance)
+/* The oldest change is answered, or will never be. */
+static void end_rebalance(struct consumer *consumer)
 {
+    struct rebalance *rebalance = &consumer->rebalances[0];
     group_read_close(rebalance->read);
     rd_kafka_topic_partition_list_destroy(rebalance->list);
-    free(rebalance);
+    consumer->rebalances_count--;
+    memmove(rebalance, rebalance + 1, consumer->rebalances_count * sizeof *rebalance);
 }
 
 void consumer_step_rebalances(struct consumer *consumer)
 {
-    while (consumer->rebalances != NULL) {
-        struct rebalance *rebalance = consumer->rebalances;
+    while (consumer->rebalances_count > 0) {
+        struct rebalance *rebalance = &consumer->rebalances[0];
         bool is_answered = rebalance->is_assign ? step_assign(consumer, rebalance)
                                                 : step_revoke(consumer, rebalance);
         if (!is_answered) {
             return;
         }
-        consumer->rebalances = rebalance->next;
-        rebalance_close(rebalance);
+        end_rebalance(consumer);
         // What was held for lack of a partition's share may fit now.
         consumer->wants_retry = true;
     }
@@ -250,20 +268,9 @@ void consumer_step_rebalances(struct consumer *consumer)
 
 void consumer_drop_rebalances(struct consumer *consumer)
 {
-    while (consumer->rebalances != NULL) {
-        struct rebalance *rebalance = consumer->rebalances;
-        consumer->rebalances = rebalance->next;
-        rebalance_close(rebalance);
+    while (consumer->rebalances_count > 0) {
+        end_rebalance(consumer);
     }
-}
-
-static struct rebalance *rebalance_open(bool is_assign, const rd_kafka_topic_partition_list_t *list)
-{
-    struct rebalance *rebalance = calloc(1, sizeof *rebalance);
-    CHECK(rebalance != NULL);
-    rebalance->is_assign = is_assign;
-    rebalance->list = rd_kafka_topic_partition_list_copy(list);
-    return rebalance;
 }
 
 static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
@@ -272,13 +279,11 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
     (void)client;
     struct consumer *consumer = context;
     metrics_add(METRIC_REBALANCES, 0, 1);
-    bool is_assign = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-    struct rebalance *rebalance = rebalance_open(is_assign, list);
-    struct rebalance **link = &consumer->rebalances;
-    while (*link != NULL) {
-        link = &(*link)->next;
-    }
-    *link = rebalance;
+    CHECK(consumer->rebalances_count < REBALANCES_MAX);
+    consumer->rebalances[consumer->rebalances_count++] = (struct rebalance){
+        .is_assign = code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS,
+        .list = rd_kafka_topic_partition_list_copy(list),
+    };
     consumer_step_rebalances(consumer);
 }
 

@@ -8,6 +8,9 @@
 #include "worker/consumer.h"
 #include "worker/group_read.h"
 
+/* librdkafka makes the next change when the one before is answered, or lost. */
+enum { REBALANCES_MAX = 8 };
+
 /* A change of the assignment that is not answered yet. */
 struct rebalance {
     bool is_assign;
@@ -15,7 +18,6 @@ struct rebalance {
     rd_kafka_topic_partition_list_t *list;
     uint64_t until_ms;       // a revoke waits no longer
     struct group_read *read; // of an assignment
-    struct rebalance *next;
 };
 
 struct consumer {
@@ -33,8 +35,9 @@ struct consumer {
 
     struct partition *partitions; // assigned ones
     size_t partitions_count;
-    struct rebalance *rebalances; // oldest first
-    uint32_t epoch;               // of the latest assignment
+    struct rebalance rebalances[REBALANCES_MAX]; // oldest first
+    size_t rebalances_count;
+    uint32_t epoch; // of the latest assignment
     bool is_exactly_once;
     bool is_subscribed;
     bool is_closing;

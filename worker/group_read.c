@@ -37,7 +37,9 @@ struct group_read *group_read_open(rd_kafka_t *client, const char *group,
                                    const rd_kafka_topic_partition_list_t *list, int wake_fd)
 {
     struct group_read *read = calloc(1, sizeof *read);
-    CHECK(read != NULL); // some bytes at a rebalance
+    if (read == NULL) {
+        return NULL;
+    }
     read->client = client;
     read->queue = rd_kafka_queue_new(client);
     rd_kafka_queue_io_event_enable(read->queue, wake_fd, "1", 1);

@@ -14,7 +14,7 @@
 struct group_read;
 
 /* Reads for the partitions of `list` (copied); repeats on errors for ever. `wake_fd` gets a byte
- * when an answer is there. */
+ * when an answer is there. NULL when out of memory. */
 struct group_read *group_read_open(rd_kafka_t *client, const char *group,
                                    const rd_kafka_topic_partition_list_t *list, int wake_fd);
 /* Accepts NULL. */

@@ -385,7 +385,9 @@ bool kafka_client_destroy(rd_kafka_t *client, int timeout_ms)
         if (destruction != NULL) {
             destruction_free(destruction);
         }
-        return false;
+        // Without memory for a thread, however long it takes.
+        rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        return true;
     }
     bool is_destroyed = destruction_wait(destruction, timeout_ms);
     if (is_destroyed) {

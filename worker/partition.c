@@ -41,8 +41,25 @@ void partition_release(struct partition *partition)
     }
     partition_drop_held(partition);
     offsets_close(partition->offsets);
+    free(partition->metadata);
     free(partition->topic);
     free(partition);
+}
+
+bool partition_reserve_metadata(struct partition *partition)
+{
+    if (partition->metadata == NULL) {
+        partition->metadata = malloc(OFFSET_MAP_TEXT_MAX);
+    }
+    return partition->metadata != NULL;
+}
+
+char *partition_take_metadata(struct partition *partition, const struct offsets_commit *commit)
+{
+    CHECK(partition->metadata != NULL && commit->metadata_size <= OFFSET_MAP_TEXT_MAX);
+    char *metadata = memcpy(partition->metadata, commit->metadata, commit->metadata_size);
+    partition->metadata = NULL;
+    return metadata;
 }
 
 bool partition_hold(struct partition *partition, rd_kafka_message_t *message)

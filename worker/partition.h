@@ -36,6 +36,7 @@ struct partition {
     rd_kafka_message_t *held[PARTITION_HELD_MAX]; // delivered but not taken, oldest first
     size_t held_count;
     size_t references; // jobs, and one while assigned
+    char *metadata;    // reserved for the next commit, OFFSET_MAP_TEXT_MAX bytes; or NULL
     struct partition *next;
 };
 
@@ -44,6 +45,11 @@ struct partition *partition_open(const char *topic, int32_t number, uint32_t epo
 void partition_reference(struct partition *partition);
 /* Closes it with the last reference. */
 void partition_release(struct partition *partition);
+
+/* Sees to the memory for the metadata of a commit. False when there is none. */
+MUST_CHECK bool partition_reserve_metadata(struct partition *partition);
+/* The commit's metadata in the reserved memory; librdkafka frees it with its list. */
+char *partition_take_metadata(struct partition *partition, const struct offsets_commit *commit);
 
 /* Keeps a message for later. False when it holds as many as it may. */
 bool partition_hold(struct partition *partition, rd_kafka_message_t *message);

@@ -148,7 +148,7 @@ static void step_resolve(struct publisher *publisher)
                                           publisher->setting->group, transaction->offsets, -1);
     }
     const rd_kafka_topic_partition_list_t *committed =
-        group_read_step(publisher->read, uv_now(publisher->loop));
+        publisher->read == NULL ? NULL : group_read_step(publisher->read, uv_now(publisher->loop));
     if (committed == NULL && !publisher->is_giving_up) {
         return;
     }
@@ -211,7 +211,7 @@ static void form(struct publisher *publisher)
         transaction_clear(transaction, drop, publisher);
         return;
     }
-    if (!is_due(publisher)) {
+    if (!is_due(publisher) || !consumer_reserve_snapshot(publisher->consumer)) {
         return;
     }
     transaction->group = consumer_membership(publisher->consumer);
