@@ -22,6 +22,12 @@ static void on_wake(void *context)
 void local_fixture_open(struct local_fixture *fixture, const char *path, int calls_max,
                         int max_num_seqs)
 {
+    local_fixture_open_in(fixture, path, WEIGHTS_AUTO, calls_max, max_num_seqs);
+}
+
+void local_fixture_open_in(struct local_fixture *fixture, const char *path,
+                           enum weight_format weights, int calls_max, int max_num_seqs)
+{
     struct error error = {0};
     struct local_model_options model = {.name = "model", .path = path};
     *fixture = (struct local_fixture){0};
@@ -30,6 +36,7 @@ void local_fixture_open(struct local_fixture *fixture, const char *path, int cal
         .models = &model,
         .models_count = 1,
         .backend = {.device = BACKEND_CPU, .threads = 2},
+        .weights = weights,
         .kv_cache_bytes = 64 << 20,
         .max_num_seqs = max_num_seqs,
         .max_num_batched_tokens = 512,
@@ -152,6 +159,19 @@ int answer_usage(const json_t *answer, const char *name)
     const json_t *value = json_object_get(json_object_get(answer, "usage"), name);
     assert_true(json_is_integer(value));
     return (int)json_integer_value(value);
+}
+
+json_t *demo_body_next(FILE *file)
+{
+    static char line[DEMO_LINE_MAX];
+    if (fgets(line, sizeof line, file) == NULL) {
+        return NULL;
+    }
+    json_t *job = json_loads(line, 0, NULL);
+    json_t *body = json_incref(json_object_get(job, "body"));
+    assert_non_null(body);
+    json_decref(job);
+    return body;
 }
 
 json_t *demo_body(int index, json_t **reference_out)

@@ -3,6 +3,7 @@
 #define TESTS_SUPPORT_LOCAL_FIXTURE_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "pipeline/local.h"
 #include "pipeline/route/route.h"
@@ -18,6 +19,8 @@ struct local_fixture {
 /* Ends the test with a message on failure. */
 void local_fixture_open(struct local_fixture *fixture, const char *path, int calls_max,
                         int max_num_seqs);
+void local_fixture_open_in(struct local_fixture *fixture, const char *path,
+                           enum weight_format weights, int calls_max, int max_num_seqs);
 void local_fixture_close(struct local_fixture *fixture);
 
 /* A prepared call; what preparing says against it is in job->error. `body` is taken over. */
@@ -40,6 +43,8 @@ const char *choice_text(const json_t *choice);
 const char *choice_finish(const json_t *choice);
 int answer_usage(const json_t *answer, const char *name);
 
+/* The body of the next line of `file`, or NULL at its end. */
+json_t *demo_body_next(FILE *file);
 /* The body of line `index` of the demo's jobs, with the reference answer where wanted. */
 json_t *demo_body(int index, json_t **reference_out);
 
