@@ -26,6 +26,8 @@ struct replay_mark {
     struct source origin; // borrows from the message
 };
 
+/* TOPIC/PARTITION/OFFSET. */
+bool replay_origin_parse(struct bytes text, struct source *source_out);
 /* False where the record has no mark, or a broken one. */
 bool replay_mark_read(const rd_kafka_message_t *message, struct replay_mark *mark_out);
 

@@ -26,6 +26,12 @@ void totals_add_dead_letter(struct totals *totals)
     totals->dead_lettered++;
 }
 
+void totals_remove_dead_letters(struct totals *totals, int64_t count)
+{
+    totals->records -= count;
+    totals->dead_lettered -= count;
+}
+
 bool totals_all_ok(const struct totals *totals)
 {
     return totals->ok == totals->records;

@@ -23,6 +23,8 @@ struct totals {
 
 void totals_add_response(struct totals *totals, const struct inference_response *response);
 void totals_add_dead_letter(struct totals *totals);
+/* Dead letters that have another outcome by now. */
+void totals_remove_dead_letters(struct totals *totals, int64_t count);
 bool totals_all_ok(const struct totals *totals);
 /* Lines for people. `seconds` is what the work took; 0: not known. */
 void totals_print(const struct totals *totals, double seconds, FILE *file);

@@ -129,3 +129,113 @@ def watch(kafka, topic):
         return sum(end_offsets(reader, topic).values())
 
     return count
+
+
+def collect(options, run_id, output, *more):
+    arguments = ["collect", *options, "--run-id", run_id, "--output", output, "--json"]
+    return millrace.run(*arguments, *more)
+
+
+def summary_of(result, returncode=0):
+    assert result.returncode == returncode, result.stdout + result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def answered(kafka, topics, scripted, tmp_path, run_worker):
+    """A finished run of 20,000 records, "big"."""
+    config, options = scripted
+    sent = millrace.run("produce", *options, "--run-id", "big", jobs(tmp_path, 20_000))
+    assert sent.returncode == 0, sent.stderr
+    worker = run_worker(config)
+    reader = watch(kafka, topics.responses)
+    wait_until(lambda: reader() >= 20_000, DEADLINE_S, "the answers")
+    assert worker.stop(30) == 0
+    return options
+
+
+def test_a_run_is_collected_by_its_id_alone_and_twice_the_same(answered, tmp_path):
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    summary = summary_of(collect(answered, "big", first))
+    assert (summary["ok"], summary["missing"], summary["duplicates"]) == (20_000, 0, 0)
+    assert not summary["has_other_ids"]
+    summary_of(collect(answered, "big", second))
+    assert first.read_bytes() == second.read_bytes()
+    lines = read_lines(first)
+    assert {line["custom_id"] for line in lines} == {f"job-{i:06d}" for i in range(20_000)}
+    places = [(line["millrace"]["source"]["partition"], line["millrace"]["source"]["offset"])
+              for line in lines]
+    assert places == sorted(places)
+    assert sorted(path.name for path in tmp_path.glob("*.jsonl*")) == [
+        "first.jsonl", "jobs.jsonl", "second.jsonl",
+    ]
+
+
+def test_a_killed_collect_goes_on_and_writes_the_same(answered, tmp_path):
+    whole, output = tmp_path / "whole.jsonl", tmp_path / "output.jsonl"
+    summary_of(collect(answered, "big", whole))
+    partial = tmp_path / "output.jsonl.partial"
+    arguments = ["--run-id", "big", "--output", output, "--count", 20_001]  # one too many: it waits
+    process = start("collect", *answered, *arguments)
+    wait_until(lambda: partial.exists() and partial.stat().st_size > 1_000_000, 30, "some lines")
+    second = millrace.run("collect", *answered, *arguments)
+    assert second.returncode == 2
+    assert "another process" in second.stderr
+    process.kill()
+    process.communicate()
+    assert not output.exists()
+    with partial.open("ab") as file:
+        file.write(b"torn")
+    summary = summary_of(collect(answered, "big", output, "--count", 20_000))
+    assert summary["recovered"] > 1000
+    assert (summary["ok"], summary["duplicates"]) == (20_000, 0)
+    assert output.read_bytes() == whole.read_bytes()
+    assert not partial.exists()
+
+
+def test_what_another_run_left_is_not_gone_on_with(answered, kafka, topics, tmp_path):
+    output = tmp_path / "output.jsonl"
+    late = collect(answered, "other", output, "--count", 5, "--timeout", 2)
+    assert summary_of(late, 1)["missing"] == 5
+    assert (tmp_path / "output.jsonl.partial").exists()
+    summary = summary_of(collect(answered, "big", output))
+    assert (summary["recovered"], summary["ok"]) == (0, 20_000)
+
+
+def test_missing_ids_are_named(kafka, topics, scripted, tmp_path):
+    _, options = scripted
+    sent = millrace.run("produce", *options, "--run-id", "r", jobs(tmp_path, 5))
+    assert sent.returncode == 0, sent.stderr
+    (request, *_) = consume_quiet(kafka.bootstrap, topics.requests)
+    answer = dict(custom_id=request.key().decode(), error=None)
+    answer["response"] = dict(status_code=200, request_id="q", body={})
+    source = dict(topic=topics.requests, partition=request.partition(), offset=request.offset())
+    answer["millrace"] = dict(run_id="r", source=source, attempt=1)
+    run = [("millrace-run-id", b"r")]
+    produce(kafka.bootstrap, topics.responses, [(request.key(), json.dumps(answer), run)])
+    result = collect(options, "r", tmp_path / "out.jsonl", "--timeout", 2)
+    summary = summary_of(result, 1)
+    assert (summary["ok"], summary["missing"], summary["unsent"]) == (1, 4, 0)
+    named = {entry["custom_id"] for entry in summary["missing_named"]}
+    assert named == {f"job-{i:06d}" for i in range(5)} - {request.key().decode()}
+    text = millrace.run("collect", *options, "--run-id", "r", "--timeout", 1).stdout
+    assert all(f"missing: {name} (partition" in text for name in named)
+    again = millrace.run(
+        "collect", *options, "--run-id", "r", "--count", 7, "--timeout", 1
+    ).stdout
+    assert "2 of them are not on the request topic" in again
+
+
+def test_wrong_use_of_runs_ends_with_2(scripted, tmp_path):
+    _, options = scripted
+    unknown = collect(options, "nobody", tmp_path / "out.jsonl")
+    assert unknown.returncode == 2
+    assert "no manifest of run nobody" in unknown.stderr
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"run_id": 1}')
+    refused = millrace.run("collect", *options, "--manifest", broken)
+    assert refused.returncode == 2
+    assert "broken.json" in refused.stderr
+    no_run = millrace.run("produce", *options, "--missing", jobs(tmp_path, 1))
+    assert no_run.returncode == 2
+    assert "--run-id" in no_run.stderr

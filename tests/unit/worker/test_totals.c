@@ -56,12 +56,24 @@ static void test_text_leaves_out_a_time_that_is_not_known(void **state)
     free(text);
 }
 
+static void test_a_dead_letter_with_a_later_outcome_counts_no_more(void **state)
+{
+    (void)state;
+    struct totals totals = {0};
+    totals_add_dead_letter(&totals);
+    totals_add_dead_letter(&totals);
+    totals_remove_dead_letters(&totals, 1);
+    assert_int_equal(totals.records, 1);
+    assert_int_equal(totals.dead_lettered, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts_each_record_in_one_place),
         cmocka_unit_test(test_json_says_the_same),
         cmocka_unit_test(test_text_leaves_out_a_time_that_is_not_known),
+        cmocka_unit_test(test_a_dead_letter_with_a_later_outcome_counts_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
