@@ -71,7 +71,10 @@ static void open_consumer(struct copy *copy)
              kafka_client_open(KAFKA_GROUP, conf, &copy->consumer, &error),
          "consumer", error.message);
     rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(topics, copy->config->topics.requests, RD_KAFKA_PARTITION_UA);
+    const struct config_names *requests = &copy->config->topics.requests;
+    for (size_t i = 0; i < requests->count; i++) {
+        rd_kafka_topic_partition_list_add(topics, requests->items[i], RD_KAFKA_PARTITION_UA);
+    }
     need_code(rd_kafka_subscribe(copy->consumer, topics), "subscribe");
     rd_kafka_topic_partition_list_destroy(topics);
     copy->queue = rd_kafka_queue_get_consumer(copy->consumer);

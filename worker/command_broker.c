@@ -44,19 +44,30 @@ static bool open_cluster(struct demo_broker *broker, struct error *error)
     return true;
 }
 
+static bool create_topic(struct demo_broker *broker, const char *topic, int partitions,
+                         struct error *error)
+{
+    rd_kafka_resp_err_t code = rd_kafka_mock_topic_create(broker->cluster, topic, partitions, 1);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS ||
+           error_set(error, ERROR_FATAL, NULL, NULL, "cannot create topic %s: %s", topic,
+                     rd_kafka_err2str(code));
+}
+
 static bool create_topics(struct demo_broker *broker, const struct config *config, int partitions,
                           struct error *error)
 {
-    const char *topics[] = {config->topics.requests,     config->topics.responses,
-                            config->topics.comparisons,  config->topics.replay,
-                            config->topics.dead_letters, config->topics.control,
-                            config->topics.runs};
+    const struct config_names *requests = &config->topics.requests;
+    for (size_t i = 0; i < requests->count; i++) {
+        if (!create_topic(broker, requests->items[i], partitions, error)) {
+            return false;
+        }
+    }
+    const char *topics[] = {config->topics.responses, config->topics.comparisons,
+                            config->topics.replay,    config->topics.dead_letters,
+                            config->topics.control,   config->topics.runs};
     for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
-        rd_kafka_resp_err_t code =
-            rd_kafka_mock_topic_create(broker->cluster, topics[i], partitions, 1);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
-            return error_set(error, ERROR_FATAL, NULL, NULL, "cannot create topic %s: %s",
-                             topics[i], rd_kafka_err2str(code));
+        if (!create_topic(broker, topics[i], partitions, error)) {
+            return false;
         }
     }
     return true;

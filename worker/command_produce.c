@@ -26,6 +26,7 @@ struct produce_arguments {
     const char *model;
     const char *model_dir;
     const char *run_id;
+    const char *topic; // NULL: the first
     const char *format;
     const char *manifest;
     bool skips_invalid;
@@ -59,19 +60,19 @@ static void print_result(const struct options *options, const struct produce_opt
                          const struct produce_result *result)
 {
     if (options->wants_json) {
-        json_t *summary = json_pack(
-            "{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:f}", "run_id", produce->run_id, "topic",
-            produce->config->topics.requests, "records", (json_int_t)result->records, "present",
-            (json_int_t)result->present, "duplicates", (json_int_t)result->duplicates, "invalid",
-            (json_int_t)result->invalid, "ids_digest", result->digest, "bytes",
-            (json_int_t)result->bytes, "seconds", result->seconds);
+        json_t *summary =
+            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:f}", "run_id", produce->run_id,
+                      "topic", produce->topic, "records", (json_int_t)result->records, "present",
+                      (json_int_t)result->present, "duplicates", (json_int_t)result->duplicates,
+                      "invalid", (json_int_t)result->invalid, "ids_digest", result->digest, "bytes",
+                      (json_int_t)result->bytes, "seconds", result->seconds);
         (void)json_dumpf(summary, stdout, JSON_COMPACT);
         (void)fputc('\n', stdout);
         json_decref(summary);
         return;
     }
     printf("run %s: %" PRId64 " records to %s, %" PRId64 " bytes in %.1f s\n", produce->run_id,
-           result->records, produce->config->topics.requests, result->bytes, result->seconds);
+           result->records, produce->topic, result->bytes, result->seconds);
     if (produce->sends_missing) {
         printf("%" PRId64 " were there already\n", result->present);
     }
@@ -79,6 +80,23 @@ static void print_result(const struct options *options, const struct produce_opt
         printf("%" PRId64 " invalid, not sent; %" PRId64 " with a custom_id that came before\n",
                result->invalid, result->duplicates);
     }
+}
+
+static bool choose_topic(const struct options *options, const char *wanted,
+                         struct produce_options *produce)
+{
+    const struct config_names *topics = &produce->config->topics.requests;
+    produce->topic = topics->items[0];
+    for (size_t i = 0; wanted != NULL && i < topics->count; i++) {
+        if (strcmp(topics->items[i], wanted) == 0) {
+            produce->topic = topics->items[i];
+            return true;
+        }
+    }
+    if (wanted != NULL) {
+        options_complain(options, "--topic %.249s is none of topics.requests", wanted);
+    }
+    return wanted == NULL;
 }
 
 /* Fills the options for produce from the command line. */
@@ -117,6 +135,9 @@ static bool fill_options(const struct options *options, const struct produce_arg
     produce->source.model = arguments->model;
     produce->source.record_bytes_max = (size_t)produce->config->record_bytes_max;
     produce->run_id = arguments->run_id;
+    if (!choose_topic(options, arguments->topic, produce)) {
+        return false;
+    }
     produce->model_dir = arguments->model_dir;
     produce->manifest = arguments->manifest;
     produce->skips_invalid = arguments->skips_invalid;
@@ -160,6 +181,8 @@ int command_produce(int argc, char **argv)
          .help = "JSON body with {{document}} in a text"},
         {"model", "NAME", OPTION_TEXT, &arguments.model, .help = "replaces the prompt's model"},
         {"run-id", "ID", OPTION_TEXT, &arguments.run_id, .help = "name of the run, else generated"},
+        {"topic", "NAME", OPTION_TEXT, &arguments.topic,
+         .help = "which of topics.requests, default the first"},
         {"manifest", "FILE", OPTION_TEXT, &arguments.manifest,
          .help = "a copy of what topics.runs gets"},
         {"format", "FORMAT", OPTION_TEXT, &arguments.format,
@@ -174,10 +197,11 @@ int command_produce(int argc, char **argv)
     struct options options = {
         .name = "produce",
         .arguments = "[FILE...]",
-        .about = "Puts the requests of OpenAI batch files, or of a folder of documents, on\n"
-                 "topics.requests. Everything is checked before anything is sent; what is\n"
-                 "invalid is told with its line. The run's manifest goes to topics.runs.\n"
-                 "Exit code: 0 all sent, 1 some invalid or not sent, 2 usage or configuration.\n",
+        .about =
+            "Puts the requests of OpenAI batch files, or of a folder of documents, on\n"
+            "the first of topics.requests. Everything is checked before anything is sent; what is\n"
+            "invalid is told with its line. The run's manifest goes to topics.runs.\n"
+            "Exit code: 0 all sent, 1 some invalid or not sent, 2 usage or configuration.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],
         .arguments_max = FILES_MAX,

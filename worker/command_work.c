@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "schemas/base/buffer.h"
 #include "schemas/base/check.h"
 #include "worker/config.h"
 #include "worker/http.h"
@@ -60,6 +61,16 @@ static bool open_http(struct work *work, const struct config *config, struct err
     return http_open(&work->loop, &options, &work->http, error);
 }
 
+static void log_start(const struct config *config)
+{
+    struct buffer topics;
+    buffer_init(&topics, 64 << 10);
+    config_write_names(&config->topics.requests, &topics);
+    log_event(LOG_INFO, "worker_started", "worker=%s topics=%s", config->worker_id,
+              buffer_failed(&topics) ? "" : topics.data);
+    buffer_close(&topics);
+}
+
 static bool run(struct work *work, const struct config *config, struct error *error)
 {
     if (!worker_open(&work->loop, config, &work->worker, error)) {
@@ -68,8 +79,7 @@ static bool run(struct work *work, const struct config *config, struct error *er
     watch_signals(work);
     bool ok = open_http(work, config, error);
     if (ok) {
-        log_event(LOG_INFO, "worker_started", "worker=%s topic=%s", config->worker_id,
-                  config->topics.requests);
+        log_start(config);
         ok = worker_run(work->worker, error);
     }
     http_close(work->http);

@@ -313,16 +313,24 @@ static bool check_topics(struct config_builder *builder)
 {
     const struct config_topics *topics = &builder->config->topics;
     const struct config_place place = {.source = "topics"};
-    bool are_different = strcmp(topics->requests, topics->responses) != 0 &&
-                         strcmp(topics->requests, topics->dead_letters) != 0 &&
-                         strcmp(topics->responses, topics->dead_letters) != 0 &&
-                         strcmp(topics->runs, topics->requests) != 0 &&
-                         strcmp(topics->runs, topics->responses) != 0 &&
-                         strcmp(topics->runs, topics->dead_letters) != 0;
-    return are_different ||
-           config_fail(builder, &place,
-                       "requests is %s, responses %s, dead_letters %s: they must differ",
-                       topics->requests, topics->responses, topics->dead_letters);
+    const char *others[] = {topics->responses, topics->dead_letters, topics->runs};
+    static const char *const names[] = {"responses", "dead_letters", "runs"};
+    size_t count = sizeof others / sizeof others[0];
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < topics->requests.count; j++) {
+            if (strcmp(others[i], topics->requests.items[j]) == 0) {
+                return config_fail(builder, &place, "requests and %s are %s: they must differ",
+                                   names[i], others[i]);
+            }
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(others[i], others[j]) == 0) {
+                return config_fail(builder, &place, "%s and %s are %s: they must differ", names[j],
+                                   names[i], others[i]);
+            }
+        }
+    }
+    return true;
 }
 
 static bool check_sizes(struct config_builder *builder)

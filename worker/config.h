@@ -17,6 +17,7 @@ enum {
     CONFIG_MODELS_MAX = 16,
     CONFIG_ALIASES_MAX = 32,
     CONFIG_KAFKA_PROPERTIES_MAX = 128,
+    CONFIG_NAMES_MAX = 64,
 };
 
 /* As written in output.format; the same values as records' enum wire_format. */
@@ -43,8 +44,13 @@ struct config_property { // one librdkafka property, untouched
     char *value;
 };
 
+struct config_names { // one or more, each once
+    char *items[CONFIG_NAMES_MAX];
+    size_t count;
+};
+
 struct config_topics {
-    char *requests;
+    struct config_names requests;
     char *responses;
     char *comparisons;
     char *replay;
@@ -117,8 +123,11 @@ MUST_CHECK bool config_add_model(struct config *config, const char *path, struct
 /* The value of a librdkafka property, or NULL. */
 const char *config_kafka(const struct config *config, const char *name);
 
-/* A JSON array of every setting with its value here, without `kafka` and `models`. */
+/* As they may be set: with commas between them. */
 struct buffer;
+void config_write_names(const struct config_names *names, struct buffer *out);
+
+/* A JSON array of every setting with its value here, without `kafka` and `models`. */
 void config_write_json(const struct config *config, struct buffer *out);
 
 /* The reference page of all settings, Markdown, for deploy/SETTINGS.md. */

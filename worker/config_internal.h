@@ -16,6 +16,7 @@ enum {
 
 enum setting_type {
     SETTING_TEXT,   // char *
+    SETTING_NAMES,  // struct config_names: topics, with commas between them
     SETTING_WORD,   // char *, one of `words`
     SETTING_CHOICE, // an enum that counts the `words` from 0
     SETTING_BOOL,   // bool

@@ -18,8 +18,10 @@
 enum { TOPIC_BYTES_MAX = 249 }; // Kafka's limit for the name of a topic
 
 const struct setting config_settings[] = {
-    {"topics.requests", SETTING_TEXT, AT(topics.requests), "llm.requests.v1", NULL, 1,
-     TOPIC_BYTES_MAX, "Requests come from here."},
+    {"topics.requests", SETTING_NAMES, AT(topics.requests), "llm.requests.v1", NULL, 1,
+     TOPIC_BYTES_MAX,
+     "Requests come from here. Of several, "
+     "produce writes to the first unless it is told."},
     {"topics.responses", SETTING_TEXT, AT(topics.responses), "llm.responses.v1", NULL, 1,
      TOPIC_BYTES_MAX, "Responses go here."},
     {"topics.comparisons", SETTING_TEXT, AT(topics.comparisons), "llm.comparisons.v1", NULL, 1,
@@ -218,6 +220,12 @@ static void describe(const struct setting *setting, char *text, size_t size)
     case SETTING_TEXT:
         (void)snprintf(text, size, "text of %.0f to %.0f bytes", setting->min, setting->max);
         break;
+    case SETTING_NAMES:
+        (void)snprintf(text, size,
+                       "the name of a topic, of %.0f to %.0f bytes, or a list of at most %d "
+                       "different ones",
+                       setting->min, setting->max, CONFIG_NAMES_MAX);
+        break;
     case SETTING_WORD:
     case SETTING_CHOICE:
         (void)snprintf(text, size, "one of %s", setting->words);
@@ -246,6 +254,51 @@ static bool assign_text(struct config_builder *builder, char **member, const cha
     return *member != NULL;
 }
 
+/* Kafka's rule for the names of topics; librdkafka would take one with ^ for a pattern. */
+static bool is_topic(const char *name, size_t size, const struct setting *setting)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    return (double)size >= setting->min && (double)size <= setting->max &&
+           strspn(name, allowed) >= size;
+}
+
+static bool has_name(const struct config_names *names, const char *name)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (strcmp(names->items[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One name, or several with commas and spaces between them. */
+static bool assign_names(struct config_builder *builder, struct config_names *names,
+                         const struct setting *setting, const char *value)
+{
+    static const char separators[] = ", ";
+    *names = (struct config_names){0};
+    for (const char *at = value;;) {
+        at += strspn(at, " ");
+        size_t size = strcspn(at, separators);
+        struct bytes copy = arena_copy(builder->config->arena, (struct bytes){at, size});
+        if (!is_topic(at, size, setting) || copy.data == NULL || has_name(names, copy.data) ||
+            names->count == CONFIG_NAMES_MAX) {
+            return false;
+        }
+        memcpy(&names->items[names->count++], &copy.data, sizeof names->items[0]);
+        at += size;
+        at += strspn(at, " ");
+        if (*at == '\0') {
+            return true;
+        }
+        if (*at++ != ',') {
+            return false;
+        }
+    }
+}
+
 static bool assign(struct config_builder *builder, void *member, const struct setting *setting,
                    const char *value)
 {
@@ -254,6 +307,8 @@ static bool assign(struct config_builder *builder, void *member, const struct se
     case SETTING_TEXT:
         return strlen(value) >= setting->min && strlen(value) <= setting->max &&
                assign_text(builder, member, value);
+    case SETTING_NAMES:
+        return assign_names(builder, member, setting, value);
     case SETTING_WORD:
         return word_index(setting->words, value) >= 0 && assign_text(builder, member, value);
     case SETTING_CHOICE:
@@ -280,7 +335,7 @@ bool config_assign(struct config_builder *builder, const struct config_place *pl
     if (assign(builder, (char *)base + setting->offset, setting, value)) {
         return true;
     }
-    char limit[128];
+    char limit[160];
     describe(setting, limit, sizeof limit);
     return config_fail(builder, place, "%s is '%.80s', must be %s", setting->name, value, limit);
 }
@@ -290,7 +345,7 @@ static void write_rows(struct buffer *out, const struct setting *settings, size_
     buffer_append_text(out, "| Setting | Default | Value | Meaning |\n| --- | --- | --- | --- |\n");
     for (size_t i = 0; i < count; i++) {
         const struct setting *setting = &settings[i];
-        char limit[128];
+        char limit[160];
         describe(setting, limit, sizeof limit);
         const char *fallback = setting->fallback == NULL      ? "required"
                                : setting->fallback[0] == '\0' ? "empty"
@@ -314,10 +369,9 @@ void config_write_reference(struct buffer *out)
              "`millrace settings` prints this page; it is made from the table in the code.\n\n"
              "A later source overrides an earlier one: defaults, the YAML file of `--config`, the\n"
              "environment, `--set key=value`. In the file, keys may be nested or dotted:\n"
-             "`output.format: json` is `output: {format: json}`. In the environment, a key is in "
-             "capitals\n"
-             "after `MILLRACE_`, with `_` for each dot: `MILLRACE_OUTPUT_FORMAT`; variables that "
-             "name no\n"
+             "`output.format: json` is `output: {format: json}`, and a list of names is\n"
+             "`[a, b]` or `a,b`. In the environment, a key is in capitals after `MILLRACE_`,\n"
+             "with `_` for each dot: `MILLRACE_OUTPUT_FORMAT`; variables that name no\n"
              "setting are ignored, since Kubernetes makes such. An unknown key in the file or in "
              "`--set`\n"
              "is an error that names the nearest known one.\n\n");
@@ -346,12 +400,30 @@ static void write_word(struct buffer *out, const struct setting *setting, const 
     quote_json(out, (struct bytes){word, strcspn(word, "|")});
 }
 
+void config_write_names(const struct config_names *names, struct buffer *out)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        buffer_append_text(out, i == 0 ? "" : ",");
+        buffer_append_text(out, names->items[i]);
+    }
+}
+
+static void write_names(struct buffer *out, const struct config_names *names)
+{
+    buffer_append_char(out, '"'); // names of topics need no escapes
+    config_write_names(names, out);
+    buffer_append_char(out, '"');
+}
+
 static void write_value(struct buffer *out, const struct setting *setting, const void *member)
 {
     switch (setting->type) {
     case SETTING_TEXT:
     case SETTING_WORD:
         quote_json(out, bytes_of(*(char *const *)member));
+        break;
+    case SETTING_NAMES:
+        write_names(out, member);
         break;
     case SETTING_CHOICE:
         write_word(out, setting, member);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "schemas/base/buffer.h"
+
 enum { DEPTH_MAX = 16, EVENTS_MAX = 20000 };
 
 struct reader {
@@ -224,6 +226,44 @@ static bool read_models(struct reader *reader)
     return ok;
 }
 
+/* After the list's start. The names, with commas between them. */
+static bool read_names(struct reader *reader, struct buffer *names)
+{
+    bool ok = true;
+    bool is_end = false;
+    while (ok && !is_end) {
+        yaml_event_t event;
+        if (!next(reader, &event)) {
+            return false;
+        }
+        struct config_place place = place_of(reader, event.start_mark);
+        is_end = event.type == YAML_SEQUENCE_END_EVENT;
+        if (event.type == YAML_SCALAR_EVENT) {
+            buffer_append_text(names, names->size == 0 ? "" : ",");
+            buffer_append_text(names, scalar(&event));
+        } else if (!is_end) {
+            ok = config_fail(reader->builder, &place, "an entry of the list is %s, must be a value",
+                             shape(&event));
+        }
+        yaml_event_delete(&event);
+    }
+    return ok;
+}
+
+static bool read_list(struct reader *reader, const char *key, const struct config_place *place)
+{
+    struct buffer names;
+    buffer_init(&names, CONFIG_BYTES_MAX);
+    bool ok = read_names(reader, &names);
+    buffer_append_char(&names, '\0');
+    if (ok && buffer_failed(&names)) {
+        ok = config_fail(reader->builder, place, "no memory for the list");
+    }
+    ok = ok && config_assign_key(reader->builder, place, key, buffer_bytes(&names).data);
+    buffer_close(&names);
+    return ok;
+}
+
 static bool read_mapping(struct reader *reader, const char *prefix);
 
 static bool read_value(struct reader *reader, const char *key, const struct config_place *place)
@@ -234,6 +274,7 @@ static bool read_value(struct reader *reader, const char *key, const struct conf
     }
     struct config_place at = place_of(reader, event.start_mark);
     bool is_models = strcmp(key, "models") == 0;
+    const struct setting *setting = config_find(config_settings, config_settings_count, key);
     bool ok;
     if (event.type == YAML_SEQUENCE_START_EVENT && is_models) {
         ok = read_models(reader);
@@ -243,10 +284,12 @@ static bool read_value(struct reader *reader, const char *key, const struct conf
         ok = read_mapping(reader, key);
     } else if (event.type == YAML_SCALAR_EVENT) {
         // A fault of the key is told where the key stands, one of the value where it stands.
-        bool is_known = config_find(config_settings, config_settings_count, key) != NULL;
-        ok = config_assign_key(reader->builder, is_known ? &at : place, key, scalar(&event));
+        ok = config_assign_key(reader->builder, setting != NULL ? &at : place, key, scalar(&event));
+    } else if (setting != NULL && setting->type == SETTING_NAMES) {
+        ok = read_list(reader, key, &at);
     } else {
-        ok = config_fail(reader->builder, place, "%s is %s, which no setting but models takes", key,
+        ok = config_fail(reader->builder, place,
+                         "%s is %s, which only topics.requests and models may be", key,
                          shape(&event));
     }
     yaml_event_delete(&event);

@@ -435,14 +435,18 @@ void consumer_use_transactions(struct consumer *consumer)
     consumer->is_exactly_once = true;
 }
 
-bool consumer_start(struct consumer *consumer, const char *topic, struct error *error)
+bool consumer_start(struct consumer *consumer, struct error *error)
 {
-    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(topics, topic, RD_KAFKA_PARTITION_UA);
+    const struct config_names *requests = &consumer->config->topics.requests;
+    rd_kafka_topic_partition_list_t *topics =
+        rd_kafka_topic_partition_list_new((int)requests->count);
+    for (size_t i = 0; i < requests->count; i++) {
+        rd_kafka_topic_partition_list_add(topics, requests->items[i], RD_KAFKA_PARTITION_UA);
+    }
     rd_kafka_resp_err_t code = rd_kafka_subscribe(consumer->client, topics);
     rd_kafka_topic_partition_list_destroy(topics);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot subscribe to %s: %s", topic,
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot subscribe to topics.requests: %s",
                          rd_kafka_err2str(code));
     }
     consumer->is_subscribed = true;

@@ -52,8 +52,8 @@ MUST_CHECK bool consumer_open(uv_loop_t *loop, const struct config *config,
                               struct error *error);
 /* From now on offsets are committed with results only. Before consumer_start. */
 void consumer_use_transactions(struct consumer *consumer);
-/* Subscribes to the topic; records come from now on. */
-MUST_CHECK bool consumer_start(struct consumer *consumer, const char *topic, struct error *error);
+/* Subscribes to the configured topics; records come from now on. */
+MUST_CHECK bool consumer_start(struct consumer *consumer, struct error *error);
 
 /* The record of the partition at `offset` has its outcome, published. */
 void consumer_finish(struct consumer *consumer, struct partition *partition, int64_t offset);

@@ -47,6 +47,21 @@ static void warn_of_dropped_headers(const struct job *job, size_t dropped)
     }
 }
 
+/* `partitions_count`: of the output topic. */
+static int32_t choose_partition(const struct delivery_setting *setting, const struct job *job,
+                                int32_t partitions_count)
+{
+    const struct config_names *topics = &setting->config->topics.requests;
+    int32_t source_count = 0;
+    for (size_t i = 0; i < topics->count; i++) {
+        if (bytes_equal(job->source.topic, bytes_of(topics->items[i]))) {
+            source_count = setting->requests_counts[i];
+            break;
+        }
+    }
+    return partitioner_of_result(job->source.partition, source_count, job->key, partitions_count);
+}
+
 static bool encode_response(const struct delivery_setting *setting, struct delivery *delivery,
                             struct error *error)
 {
@@ -75,8 +90,7 @@ static bool encode_response(const struct delivery_setting *setting, struct deliv
     }
     delivery->value = buffer_bytes(&delivery->buffer);
     delivery->topic = setting->config->topics.responses;
-    delivery->partition = partitioner_of_result(job->source.partition, setting->requests_count,
-                                                job->key, setting->responses_count);
+    delivery->partition = choose_partition(setting, job, setting->responses_count);
     return true;
 }
 
@@ -107,8 +121,7 @@ static bool encode_dead_letter(const struct delivery_setting *setting, struct de
     warn_of_dropped_headers(job, dropped);
     delivery->value = job->value;
     delivery->topic = setting->config->topics.dead_letters;
-    delivery->partition = partitioner_of_result(job->source.partition, setting->requests_count,
-                                                job->key, setting->dead_letters_count);
+    delivery->partition = choose_partition(setting, job, setting->dead_letters_count);
     return true;
 }
 

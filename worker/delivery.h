@@ -47,9 +47,10 @@ struct delivery_setting {
     const struct config *config;
     struct record_codec *codec;
     const char *group;
-    uint32_t schema_id;         // of our response schema, where output.format is confluent
-    int32_t requests_count;     // partitions of the topics; 0 where it is not known
-    int32_t responses_count;    // not 0
+    uint32_t schema_id; // of our response schema, where output.format is confluent
+    // Partitions of each of topics.requests; 0 where it is not known.
+    int32_t requests_counts[CONFIG_NAMES_MAX];
+    int32_t responses_count;    // likewise, but not 0
     int32_t dead_letters_count; // not 0
 };
 

@@ -267,9 +267,8 @@ static bool begin_manifest(struct produce *produce, struct error *error)
 {
     const struct config *config = produce->options->config;
     struct manifest *manifest = produce->manifest;
-    (void)snprintf(manifest->topic, sizeof manifest->topic, "%s", produce->topic);
     manifest->started_ms = (int64_t)time(NULL) * 1000;
-    return note_ends(config, config->topics.requests, &manifest->requests, error) &&
+    return note_ends(config, produce->topic, &manifest->requests, error) &&
            note_ends(config, config->topics.responses, &manifest->responses, error) &&
            note_ends(config, config->topics.dead_letters, &manifest->dead_letters, error);
 }
@@ -306,7 +305,7 @@ static struct produce *produce_open(const struct produce_options *options,
     if (produce != NULL) {
         produce->options = options;
         produce->result = result;
-        produce->topic = options->config->topics.requests;
+        produce->topic = options->topic;
     }
     return produce;
 }
@@ -351,6 +350,7 @@ static bool find_run(struct produce *produce, struct error *error)
     }
     (void)snprintf(produce->manifest->run_id, sizeof produce->manifest->run_id, "%s",
                    options->run_id);
+    (void)snprintf(produce->manifest->topic, sizeof produce->manifest->topic, "%s", produce->topic);
     return true;
 }
 
@@ -394,7 +394,6 @@ static bool send_run(struct produce *produce, struct error *error)
     if (!produce->was_begun && present.records == 0 && !begin_manifest(produce, error)) {
         return false;
     }
-    (void)snprintf(manifest->topic, sizeof manifest->topic, "%s", produce->topic);
     (void)snprintf(manifest->digest, sizeof manifest->digest, "%s", produce->result->digest);
     manifest->records = present.records + produce->total;
     manifest->duplicates = present.duplicates + produce->result->duplicates;

@@ -23,6 +23,7 @@ struct produce_options {
     const struct config *config;
     struct job_source_options source;
     const char *run_id;
+    const char *topic; // one of topics.requests
     enum wire_format format;
     const char *model_dir; // NULL: no check of the context
     const char *manifest;  // a file for it, beside the one on topics.runs; NULL: none

@@ -41,12 +41,17 @@ static bool take_outcome(void *context, const struct run_record *record, struct 
     return !is_full(result, error);
 }
 
+static const char *request_topic(const struct config *config, const struct manifest *manifest)
+{
+    return manifest->topic[0] == '\0' ? config->topics.requests.items[0] : manifest->topic;
+}
+
 /* Whether the request topic may have had records of the run that it has no more. */
 static bool has_lost(const struct config *config, const struct manifest *manifest, bool *has_out,
                      struct error *error)
 {
     struct topic_range *range;
-    if (!topic_range_open(config, config->topics.requests, &range, error)) {
+    if (!topic_range_open(config, request_topic(config, manifest), &range, error)) {
         return false;
     }
     *has_out = false;
@@ -77,6 +82,7 @@ bool run_present_read(const struct config *config, const struct manifest *manife
     struct run_reader reader = {
         .config = config,
         .run_id = manifest->run_id,
+        .topic = request_topic(config, manifest),
         .is_quiet = is_quiet,
         .take = take_request,
         .context = &reading,

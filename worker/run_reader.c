@@ -130,7 +130,8 @@ static bool read_topic(const struct run_reader *reader, struct topic_scan scan,
 bool run_reader_requests(const struct run_reader *reader, const struct manifest_offsets *from,
                          struct error *error)
 {
-    const char *topic = reader->config->topics.requests;
+    const char *topic =
+        reader->topic == NULL ? reader->config->topics.requests.items[0] : reader->topic;
     struct topic_scan scan = {.topic = topic, .what = "requests read", .take = take_request};
     return read_topic(reader, scan, from, error);
 }

@@ -23,7 +23,8 @@ typedef bool run_reader_take(void *context, const struct run_record *record, str
 struct run_reader {
     const struct config *config;
     const char *run_id;
-    bool is_quiet; // no progress
+    const char *topic; // of its requests; NULL: the first of topics.requests
+    bool is_quiet;     // no progress
     run_reader_take *take;
     void *context;
 };

@@ -284,26 +284,39 @@ static bool check_topic(struct worker *worker, const char *topic, int32_t *count
         log_event(LOG_WARN, "broker_not_reached", "reason=%s", last.message);
     }
     *error = last;
-    error->kind = ERROR_FATAL;
     return false;
+}
+
+/* Unlike an output topic, it may come later; *count_out is 0 meanwhile. */
+static bool check_request_topic(struct worker *worker, const char *topic, int32_t *count_out,
+                                struct error *error)
+{
+    if (check_topic(worker, topic, count_out, error)) {
+        return true;
+    }
+    if (error->kind != ERROR_NOT_FOUND) {
+        return false;
+    }
+    *count_out = 0;
+    log_event(LOG_WARN, "request_topic_missing", "topic=%s reason=%s", topic, error->message);
+    *error = (struct error){0};
+    return true;
 }
 
 static bool check_topics(struct worker *worker, struct error *error)
 {
     const struct config_topics *topics = &worker->config->topics;
     struct delivery_setting *setting = &worker->setting;
-    if (!check_topic(worker, topics->responses, &setting->responses_count, error) ||
-        !check_topic(worker, topics->dead_letters, &setting->dead_letters_count, error)) {
-        return false;
+    bool ok = check_topic(worker, topics->responses, &setting->responses_count, error) &&
+              check_topic(worker, topics->dead_letters, &setting->dead_letters_count, error);
+    for (size_t i = 0; ok && i < topics->requests.count; i++) {
+        ok = check_request_topic(worker, topics->requests.items[i], &setting->requests_counts[i],
+                                 error);
     }
-    struct error missing = {0};
-    if (!kafka_client_partitions(consumer_client(worker->consumer), topics->requests,
-                                 METADATA_TIMEOUT_MS, &setting->requests_count, &missing)) {
-        setting->requests_count = 0;
-        log_event(LOG_WARN, "request_topic_missing", "topic=%s reason=%s", topics->requests,
-                  missing.message);
+    if (!ok) {
+        error->kind = ERROR_FATAL;
     }
-    return true;
+    return ok;
 }
 
 static bool register_schema(struct worker *worker, struct error *error)
@@ -364,7 +377,7 @@ static bool start(struct worker *worker, struct error *error)
     }
     worker->intake =
         (struct intake){worker->config, worker->session, worker->codec, worker->registry};
-    return consumer_start(worker->consumer, worker->config->topics.requests, error);
+    return consumer_start(worker->consumer, error);
 }
 
 bool worker_open(uv_loop_t *loop, const struct config *config, struct worker **worker_out,

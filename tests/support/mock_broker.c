@@ -71,7 +71,7 @@ void mock_broker_config(const struct mock_broker *broker, struct config *config)
     config->kafka[2] = (struct config_property){names[9], names[10]};
     config->kafka[3] = (struct config_property){names[11], names[12]};
     config->kafka_count = 4;
-    config->topics.requests = names[3];
+    config->topics.requests = (struct config_names){.items = {names[3]}, .count = 1};
     config->topics.responses = names[4];
     config->topics.dead_letters = names[5];
     config->topics.comparisons = names[7];

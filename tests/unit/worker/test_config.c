@@ -43,7 +43,7 @@ static void test_has_the_documented_defaults(void **state)
 {
     (void)state;
     assert_true(open_with(NULL, NULL));
-    assert_string_equal(config->topics.requests, "llm.requests.v1");
+    assert_string_equal(config->topics.requests.items[0], "llm.requests.v1");
     assert_string_equal(config->topics.dead_letters, "llm.requests.v1.dlq");
     assert_int_equal(config->output_format, FORMAT_JSON);
     assert_int_equal(config->delivery_guarantee, GUARANTEE_AUTO);
@@ -100,7 +100,7 @@ static void test_reads_a_file_with_nested_and_dotted_keys(void **state)
     assert_string_equal(config_kafka(config, "group.id"), "nightly");
     assert_string_equal(config_kafka(config, "linger.ms"), "7");
     assert_int_equal(config->kafka_count, 3);
-    assert_string_equal(config->topics.requests, "in");
+    assert_string_equal(config->topics.requests.items[0], "in");
     assert_string_equal(config->topics.responses, "out");
     assert_string_equal(config->topics.replay, "llm.replay.v1");
     assert_int_equal(config->output_format, FORMAT_AVRO);
@@ -166,6 +166,45 @@ static void test_sets_take_models_and_properties(void **state)
     assert_string_equal(config_kafka(config, "sasl.password"), "p: #=x");
 }
 
+static void assert_requests(const char *expected)
+{
+    struct buffer names;
+    buffer_init(&names, 1 << 16);
+    config_write_names(&config->topics.requests, &names);
+    assert_string_equal(names.data, expected);
+    buffer_close(&names);
+}
+
+static void test_takes_one_request_topic_or_several(void **state)
+{
+    (void)state;
+    assert_true(open_with("topics: {requests: a.b_c-1}\n", NULL));
+    assert_requests("a.b_c-1");
+    assert_true(open_with("topics: {requests: [a, b]}\n", NULL));
+    assert_int_equal(config->topics.requests.count, 2);
+    assert_requests("a,b");
+    assert_true(open_with("topics:\n  requests:\n    - a\n    - b\n", "topics.requests=c , d,e"));
+    assert_requests("c,d,e"); // nothing of the file's is left
+    setenv("MILLRACE_TOPICS_REQUESTS", "f,g", 1);
+    bool ok = open_with(NULL, NULL);
+    unsetenv("MILLRACE_TOPICS_REQUESTS");
+    assert_true(ok);
+    assert_requests("f,g");
+}
+
+static void test_the_number_of_request_topics_is_bounded(void **state)
+{
+    (void)state;
+    struct buffer set;
+    buffer_init(&set, 1 << 10);
+    for (int i = 0; i <= CONFIG_NAMES_MAX; i++) {
+        buffer_printf(&set, "%st%d", i == 0 ? "topics.requests=" : ",", i);
+        assert_int_equal(open_with(NULL, set.data), i < CONFIG_NAMES_MAX);
+    }
+    buffer_close(&set);
+    assert_non_null(strstr(error.message, "at most 64"));
+}
+
 struct mistake {
     const char *yaml, *set;
     const char *parts[2]; // of the message
@@ -185,8 +224,16 @@ static const struct mistake mistakes[] = {
     {"engine.device: tpu\n", NULL, {"'tpu'", "one of auto|cpu"}},
     {"engine.enable_prefix_caching: 1\n", NULL, {"'1'", "true or false"}},
     {"topics.requests: ''\n", NULL, {"topics.requests", "1 to 249 bytes"}},
+    {"topics.requests: []\n", NULL, {":1:18:", "1 to 249 bytes"}},
+    {"topics.requests: [a, [b]]\n", NULL, {":1:22:", "a list, must be a value"}},
+    {"topics.requests: [a, b, a]\n", NULL, {"'a,b,a'", "different"}},
+    {"topics.requests: [a, '']\n", NULL, {"'a,'", "1 to 249 bytes"}},
+    {"topics.requests: ^a.*\n", NULL, {"'^a.*'", "name of a topic"}},
+    {"topics: {requests: [a, b], responses: b}\n", NULL, {"requests and responses are b", ""}},
+    {NULL, "topics.requests=a,,b", {"--set", "'a,,b'"}},
+    {NULL, "topics.requests=a b", {"--set", "'a b'"}},
     {"engine: 5\n", NULL, {":1:1:", "engine is a section"}},
-    {"engine: [5]\n", NULL, {"engine is a list", "no setting but models"}},
+    {"engine: [5]\n", NULL, {"engine is a list", "only topics.requests and models"}},
     {"http.port: {a: 1}\n", NULL, {"http.port.a", "nearest"}},
     {"http.port: 1\nhttp.port: 2\n", NULL, {":2:1:", "http.port is there twice"}},
     {"[1]\n", NULL, {":1:1:", "must be a mapping"}},
@@ -359,6 +406,8 @@ int main(void)
         TEST(test_an_empty_file_gives_the_defaults),
         TEST(test_environment_overrides_the_file_and_set_overrides_both),
         TEST(test_sets_take_models_and_properties),
+        TEST(test_takes_one_request_topic_or_several),
+        TEST(test_the_number_of_request_topics_is_bounded),
         TEST(test_tells_every_mistake_with_its_place),
         TEST(test_a_missing_file_is_one_line),
         TEST(test_sizes_are_bounded),

@@ -6,7 +6,10 @@
 
 #include "pipeline/job.h"
 #include "worker/delivery.h"
+#include "worker/partitioner.h"
 
+static char requests[] = "requests";
+static char more[] = "more";
 static char responses[] = "responses";
 static char dead_letters[] = "dlq";
 static char worker_id[] = "worker-1";
@@ -59,7 +62,7 @@ static bool has_header(const struct delivery *delivery, const char *name, const 
 static void test_a_response_keeps_key_partition_and_run(void **state)
 {
     (void)state;
-    setting.requests_count = 6;
+    setting.requests_counts[0] = 6;
     struct job *job = open_job(OUTCOME_RESPONSE);
     struct delivery *delivery = open_delivery(job);
     assert_string_equal(delivery->topic, "responses");
@@ -71,6 +74,26 @@ static void test_a_response_keeps_key_partition_and_run(void **state)
     json_t *line = json_loadb(delivery->value.data, delivery->value.size, 0, NULL);
     assert_string_equal(json_string_value(json_object_get(line, "custom_id")), "doc-1");
     json_decref(line);
+    delivery_close(delivery);
+    job_close(job);
+}
+
+static void test_each_request_topic_has_its_own_number_of_partitions(void **state)
+{
+    (void)state;
+    setting.requests_counts[0] = 6; // as many as responses has
+    setting.requests_counts[1] = 5;
+    struct job *job = open_job(OUTCOME_RESPONSE);
+    job->source.topic = bytes_of("more");
+    struct delivery *delivery = open_delivery(job);
+    int32_t by_key = partitioner_of_key(job->key, setting.responses_count);
+    assert_int_not_equal(by_key, job->source.partition);
+    assert_int_equal(delivery->partition, by_key);
+    assert_true(has_header(delivery, "ce_id", "more/4/17"));
+    delivery_close(delivery);
+    setting.requests_counts[1] = 6;
+    delivery = open_delivery(job);
+    assert_int_equal(delivery->partition, job->source.partition);
     delivery_close(delivery);
     job_close(job);
 }
@@ -151,6 +174,7 @@ static int open_codec(void **state)
     struct error error = {0};
     struct record_codec_options options = {.body_bytes_max = 1 << 20};
     setting.codec = record_codec_open(&options, &error);
+    config.topics.requests = (struct config_names){.items = {requests, more}, .count = 2};
     config.topics.responses = responses;
     config.topics.dead_letters = dead_letters;
     return setting.codec == NULL;
@@ -167,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_response_keeps_key_partition_and_run),
+        cmocka_unit_test(test_each_request_topic_has_its_own_number_of_partitions),
         cmocka_unit_test(test_the_format_is_the_configurations),
         cmocka_unit_test(test_a_dead_letter_is_byte_identical_and_says_why),
         cmocka_unit_test(test_a_result_that_is_too_large_becomes_an_error_once),

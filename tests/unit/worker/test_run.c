@@ -50,6 +50,7 @@ static bool produce_run_named(const char *run_id, bool skips_invalid, struct pro
         .config = &config,
         .source = {.files = files, .files_count = 1, .record_bytes_max = 1 << 20},
         .run_id = run_id,
+        .topic = config.topics.requests.items[0],
         .format = WIRE_AVRO,
         .skips_invalid = skips_invalid,
         .is_quiet = true,
@@ -202,7 +203,7 @@ static int open_all(void **state)
     (void)state;
     mock_broker_open(&broker);
     mock_broker_config(&broker, &config);
-    mock_broker_topic(&broker, config.topics.requests, 3);
+    mock_broker_topic(&broker, config.topics.requests.items[0], 3);
     mock_broker_topic(&broker, config.topics.responses, 2);
     mock_broker_topic(&broker, config.topics.dead_letters, 1);
     if (mkdtemp(folder) == NULL) {

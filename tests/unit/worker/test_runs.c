@@ -152,7 +152,7 @@ static void test_a_run_has_what_its_values_or_headers_say(void **state)
     (void)state;
     struct error error = {0};
     struct sender *sender = open_sender("present");
-    const char *topic = config.topics.requests;
+    const char *topic = config.topics.requests.items[0];
     put(sender, topic, 0, "x", LINE("by value", RUN("r")), NULL);
     put(sender, topic, 0, "x", LINE("by header", ""), "r");
     put(sender, topic, 1, "x", LINE("by both", RUN("r")), "r");
@@ -253,7 +253,7 @@ static int open_all(void **state)
     (void)state;
     mock_broker_open(&broker);
     mock_broker_config(&broker, &config);
-    const char *topics[] = {config.topics.requests,
+    const char *topics[] = {config.topics.requests.items[0],
                             config.topics.responses,
                             config.topics.dead_letters,
                             config.topics.runs,

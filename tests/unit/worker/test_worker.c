@@ -32,7 +32,7 @@ static void open_scene(struct scene *scene, const char *name, int partitions)
     for (int i = 0; i < 4; i++) {
         (void)snprintf(scene->names[i], sizeof scene->names[i], "%s.%s", name, suffixes[i]);
     }
-    scene->config.topics.requests = scene->names[0];
+    scene->config.topics.requests = (struct config_names){.items = {scene->names[0]}, .count = 1};
     scene->config.topics.responses = scene->names[1];
     scene->config.topics.dead_letters = scene->names[2];
     scene->config.kafka[1].value = scene->names[3];
