@@ -51,6 +51,18 @@ static bool may_resume(const struct consumer *consumer, const struct partition *
     return partition->held_count == 0 && consumer_has_share(consumer, partition);
 }
 
+/* What librdkafka has done. */
+static void note_pause(struct consumer *consumer, const rd_kafka_topic_partition_list_t *list,
+                       bool pause)
+{
+    for (int i = 0; i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *element = &list->elems[i];
+        if (element->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            consumer_find(consumer, element->topic, element->partition)->is_paused = pause;
+        }
+    }
+}
+
 static void change_pause(struct consumer *consumer, bool pause,
                          bool (*matches)(const struct consumer *, const struct partition *))
 {
@@ -59,7 +71,6 @@ static void change_pause(struct consumer *consumer, bool pause,
     for (struct partition *partition = consumer->partitions; partition != NULL;
          partition = partition->next) {
         if (partition->is_paused != pause && (matches == NULL || matches(consumer, partition))) {
-            partition->is_paused = pause;
             rd_kafka_topic_partition_list_add(list, partition->topic, partition->number);
         }
     }
@@ -69,6 +80,9 @@ static void change_pause(struct consumer *consumer, bool pause,
         log_event(code == RD_KAFKA_RESP_ERR_NO_ERROR ? LOG_DEBUG : LOG_WARN,
                   pause ? "partitions_paused" : "partitions_resumed", "count=%d code=%s", list->cnt,
                   rd_kafka_err2name(code));
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) { // else it is tried again
+            note_pause(consumer, list, pause);
+        }
     }
     rd_kafka_topic_partition_list_destroy(list);
 }
@@ -375,6 +389,9 @@ static int on_statistics(rd_kafka_t *client, char *text, size_t size, void *cont
     (void)client;
     struct consumer *consumer = context;
     json_t *root = json_loadb(text, size, 0, NULL);
+    if (root == NULL) {
+        return 0; // out of memory: nothing is known
+    }
     const char *name;
     json_t *broker;
     bool has_broker = false;
@@ -398,7 +415,15 @@ static bool open_client(struct consumer *consumer, struct error *error)
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_stats_cb(conf, on_statistics);
     consumer_group_configure(conf);
-    return kafka_client_open(KAFKA_GROUP, conf, &consumer->client, error);
+    if (!kafka_client_open(KAFKA_GROUP, conf, &consumer->client, error)) {
+        return false;
+    }
+    consumer->queue = rd_kafka_queue_get_consumer(consumer->client);
+    if (consumer->queue == NULL) {
+        rd_kafka_destroy(consumer->client);
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "kafka client: no group is configured");
+    }
+    return true;
 }
 
 bool consumer_open(uv_loop_t *loop, const struct config *config, const struct consumer_end *end,
@@ -423,7 +448,6 @@ bool consumer_open(uv_loop_t *loop, const struct config *config, const struct co
         return false;
     }
     open_handles(consumer);
-    consumer->queue = rd_kafka_queue_get_consumer(consumer->client);
     rd_kafka_queue_io_event_enable(consumer->queue, consumer->wake_fds[1], "1", 1);
     consumer_commits_open(consumer);
     *consumer_out = consumer;

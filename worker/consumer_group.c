@@ -120,12 +120,22 @@ static bool open_partitions(struct consumer *consumer, rd_kafka_topic_partition_
     return true;
 }
 
-static void log_refusal(rd_kafka_error_t *error)
+/* Takes what librdkafka says to an answer. One that it refuses leaves it waiting, and what it
+ * fetches is another thing than what is known here: the worker stops. */
+static void take_refusal(struct consumer *consumer, rd_kafka_error_t *refusal)
 {
-    if (error != NULL) {
-        log_event(LOG_WARN, "rebalance_failed", "reason=%s", rd_kafka_error_string(error));
-        rd_kafka_error_destroy(error);
+    if (refusal == NULL) {
+        return;
     }
+    log_event(LOG_WARN, "rebalance_failed", "reason=%s", rd_kafka_error_string(refusal));
+    if (!consumer->is_closing) {
+        struct error error = {0};
+        (void)error_set(&error, ERROR_FATAL, NULL, NULL,
+                        "the consumer refuses a change of its partitions: %s",
+                        rd_kafka_error_string(refusal));
+        consumer->end.on_failure(consumer->end.context, &error);
+    }
+    rd_kafka_error_destroy(refusal);
 }
 
 /* True when it is answered. */
@@ -151,7 +161,7 @@ static bool step_assign(struct consumer *consumer, struct rebalance *rebalance)
         }
     }
     consumer->is_assigned = true;
-    log_refusal(rd_kafka_incremental_assign(consumer->client, list));
+    take_refusal(consumer, rd_kafka_incremental_assign(consumer->client, list));
     return true;
 }
 
@@ -237,7 +247,7 @@ static bool step_revoke(struct consumer *consumer, struct rebalance *rebalance)
     }
     // librdkafka would keep a pause, and fetch nothing when the partition is assigned again.
     (void)rd_kafka_resume_partitions(consumer->client, rebalance->list);
-    log_refusal(rd_kafka_incremental_unassign(consumer->client, rebalance->list));
+    take_refusal(consumer, rd_kafka_incremental_unassign(consumer->client, rebalance->list));
     return true;
 }
 

@@ -227,8 +227,12 @@ bool kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf, rd_kafka_t *
         rd_kafka_conf_destroy(conf);
         return error_set(error, ERROR_CONFIG, NULL, NULL, "kafka client: %s", reason);
     }
-    if (!is_producer) {
-        rd_kafka_poll_set_consumer(client);
+    rd_kafka_resp_err_t code =
+        is_producer ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_poll_set_consumer(client);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_destroy(client);
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "kafka client: %s",
+                         rd_kafka_err2str(code));
     }
     *client_out = client;
     return true;

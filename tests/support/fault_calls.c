@@ -17,11 +17,19 @@
 // The names that ld gives to wrappers are reserved.
 // NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
 
-enum { VARIABLES_MAX = 16, ERRORS_MAX = 16, METADATA_TIMEOUT_MS = 5000 };
+enum { VARIABLES_MAX = 16, ERRORS_MAX = 16, CALLS_MAX = 64, METADATA_TIMEOUT_MS = 5000 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static const struct fault *armed;
-static int skipped, hits;
+static struct {
+    const struct fault *faults;
+    size_t count;
+    int skipped[FAULTS_MAX];
+    int hits[FAULTS_MAX];
+    struct {
+        const char *call;
+        int count;
+    } calls[CALLS_MAX];
+} armed;
 
 /* librdkafka has no public way to say what an error asks for, so it is kept beside. */
 static struct {
@@ -39,35 +47,70 @@ static void unlock(void)
     CHECK(pthread_mutex_unlock(&mutex) == 0);
 }
 
-void fault_arm(const struct fault *fault)
+void fault_arm(const struct fault *faults, size_t count)
 {
+    CHECK(count <= FAULTS_MAX);
     lock();
-    armed = fault;
-    skipped = 0;
-    hits = 0;
+    memset(&armed, 0, sizeof armed);
+    armed.faults = faults;
+    armed.count = count;
     unlock();
 }
 
-int fault_hits(void)
+int fault_hits(size_t number)
 {
     lock();
-    int count = hits;
+    int count = armed.hits[number];
     unlock();
     return count;
 }
 
+/* The place of the call in the table. */
+static size_t place_of(const char *call)
+{
+    size_t i = 0;
+    while (armed.calls[i].call != NULL && strcmp(armed.calls[i].call, call) != 0) {
+        i++;
+        CHECK(i < CALLS_MAX);
+    }
+    armed.calls[i].call = call;
+    return i;
+}
+
+int fault_calls(const char *call)
+{
+    lock();
+    int count = armed.calls[place_of(call)].count;
+    unlock();
+    return count;
+}
+
+/* Whether the call meets the fault of that number. */
+static bool meets(size_t number, const char *call)
+{
+    const struct fault *fault = &armed.faults[number];
+    int times = fault->times > 0 ? fault->times : 1;
+    if (strcmp(fault->call, call) != 0 || armed.hits[number] == times) {
+        return false;
+    }
+    if (armed.skipped[number] < fault->skip) {
+        armed.skipped[number]++;
+        return false;
+    }
+    armed.hits[number]++;
+    return true;
+}
+
 const struct fault *fault_meet(const char *call)
 {
+    if (fault_is_exempt()) {
+        return NULL;
+    }
     const struct fault *met = NULL;
     lock();
-    if (!fault_is_exempt() && armed != NULL && strcmp(armed->call, call) == 0) {
-        int times = armed->times > 0 ? armed->times : 1;
-        if (skipped < armed->skip) {
-            skipped++;
-        } else if (hits < times) {
-            hits++;
-            met = armed;
-        }
+    armed.calls[place_of(call)].count++;
+    for (size_t i = 0; i < armed.count && met == NULL; i++) {
+        met = meets(i, call) ? &armed.faults[i] : NULL;
     }
     unlock();
     return met;
@@ -135,8 +178,10 @@ WRAP(int, rd_kafka_queue_poll_callback, (rd_kafka_queue_t * queue, int timeout_m
 WRAP(rd_kafka_resp_err_t, rd_kafka_event_error, (rd_kafka_event_t * event), (event), fault->code)
 WRAP(const rd_kafka_ListConsumerGroupOffsets_result_t *,
      rd_kafka_event_ListConsumerGroupOffsets_result, (rd_kafka_event_t * event), (event), NULL)
-WRAP(const rd_kafka_error_t *, rd_kafka_group_result_error, (const rd_kafka_group_result_t *result),
-     (result), fault_error(fault))
+WRAP(rd_kafka_queue_t *, rd_kafka_queue_get_consumer, (rd_kafka_t * client), (client), NULL)
+WRAP(rd_kafka_resp_err_t, rd_kafka_get_watermark_offsets,
+     (rd_kafka_t * client, const char *topic, int32_t partition, int64_t *low, int64_t *high),
+     (client, topic, partition, low, high), fault->code)
 WRAP(rd_kafka_resp_err_t, rd_kafka_flush, (rd_kafka_t * client, int timeout_ms),
      (client, timeout_ms), fault->code)
 WRAP(rd_kafka_resp_err_t, rd_kafka_purge, (rd_kafka_t * client, int flags), (client, flags),
@@ -209,6 +254,24 @@ char *__wrap_rd_kafka_clusterid(rd_kafka_t *client, int timeout_ms)
     }
     return ledger_is_exactly_once() ? fault_memory_copy("a cluster")
                                     : __real_rd_kafka_clusterid(client, timeout_ms);
+}
+
+const rd_kafka_error_t *__real_rd_kafka_group_result_error(const rd_kafka_group_result_t *result);
+const rd_kafka_error_t *__wrap_rd_kafka_group_result_error(const rd_kafka_group_result_t *result);
+
+/* The error is the result's, so nobody destroys it. */
+const rd_kafka_error_t *__wrap_rd_kafka_group_result_error(const rd_kafka_group_result_t *result)
+{
+    static rd_kafka_error_t *injected;
+    const struct fault *fault = fault_meet("rd_kafka_group_result_error");
+    if (fault == NULL) {
+        return __real_rd_kafka_group_result_error(result);
+    }
+    if (injected != NULL) {
+        __real_rd_kafka_error_destroy(injected);
+    }
+    injected = rd_kafka_error_new(fault->code, "injected fault");
+    return injected;
 }
 
 /* What a group has committed is in the ledger. */
@@ -326,9 +389,9 @@ rd_kafka_resp_err_t __wrap_rd_kafka_producev(rd_kafka_t *client, ...)
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-/* The calls of a transaction. `is_answered`: a commit worked, and its answer got lost; librdkafka
- * remembers that, and answers the next one. */
-static _Atomic bool is_answered;
+/* The calls of a transaction. `answered`: the call worked, and its answer was said to come later;
+ * librdkafka then answers the same call when it is made again. */
+static const char *_Atomic answered;
 
 typedef rd_kafka_error_t *transaction_function(rd_kafka_t *client, int timeout_ms);
 transaction_function __real_rd_kafka_init_transactions, __wrap_rd_kafka_init_transactions;
@@ -340,8 +403,13 @@ static rd_kafka_error_t *end(const char *name, transaction_function *function, r
                              int timeout_ms, bool is_committed)
 {
     const struct fault *fault = fault_meet(name);
+    const char *before = answered;
+    answered = NULL;
     if (fault != NULL && !fault->is_late) {
         return fault_error(fault);
+    }
+    if (fault == NULL && before != NULL && strcmp(before, name) == 0) {
+        return NULL;
     }
     rd_kafka_error_t *error = function(client, timeout_ms);
     if (error == NULL) {
@@ -350,23 +418,18 @@ static rd_kafka_error_t *end(const char *name, transaction_function *function, r
     if (fault == NULL || error != NULL) {
         return error;
     }
-    is_answered = is_committed;
+    answered = fault->kind == FAULT_RETRIABLE ? name : NULL;
     return fault_error(fault);
 }
 
 rd_kafka_error_t *__wrap_rd_kafka_init_transactions(rd_kafka_t *client, int timeout_ms)
 {
-    is_answered = false;
     return end("rd_kafka_init_transactions", __real_rd_kafka_init_transactions, client, timeout_ms,
                false);
 }
 
 rd_kafka_error_t *__wrap_rd_kafka_commit_transaction(rd_kafka_t *client, int timeout_ms)
 {
-    if (is_answered) {
-        is_answered = false;
-        return NULL;
-    }
     return end("rd_kafka_commit_transaction", __real_rd_kafka_commit_transaction, client,
                timeout_ms, true);
 }

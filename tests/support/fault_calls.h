@@ -27,10 +27,14 @@ struct fault {
     int times; // so many fail; 0: one
 };
 
-/* NULL: none any more. Borrowed. */
-void fault_arm(const struct fault *fault);
-/* How many calls have failed since. */
-int fault_hits(void);
+enum { FAULTS_MAX = 2 };
+
+/* From now on these are met; 0: none any more. Borrowed. */
+void fault_arm(const struct fault *faults, size_t count);
+/* How many calls have met the fault of that number since. */
+int fault_hits(size_t number);
+/* How many calls there were since, of those that can fail; faulty ones too. */
+int fault_calls(const char *call);
 
 /* For the wrappers: the fault that this call meets, or NULL. */
 const struct fault *fault_meet(const char *call);

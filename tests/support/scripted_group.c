@@ -207,22 +207,16 @@ rd_kafka_error_t *__wrap_rd_kafka_incremental_assign(rd_kafka_t *client,
                                                      const rd_kafka_topic_partition_list_t *list)
 {
     const struct fault *fault = fault_meet("rd_kafka_incremental_assign");
-    if (fault != NULL) {
-        return fault_error(fault);
-    }
-    answer(list, true);
-    return __real_rd_kafka_incremental_assign(client, list);
+    answer(list, fault == NULL);
+    return fault != NULL ? fault_error(fault) : __real_rd_kafka_incremental_assign(client, list);
 }
 
 rd_kafka_error_t *__wrap_rd_kafka_incremental_unassign(rd_kafka_t *client,
                                                        const rd_kafka_topic_partition_list_t *list)
 {
     const struct fault *fault = fault_meet("rd_kafka_incremental_unassign");
-    if (fault != NULL) {
-        return fault_error(fault);
-    }
     answer(list, false);
-    return __real_rd_kafka_incremental_unassign(client, list);
+    return fault != NULL ? fault_error(fault) : __real_rd_kafka_incremental_unassign(client, list);
 }
 
 int __wrap_rd_kafka_assignment_lost(rd_kafka_t *client);
@@ -319,6 +313,16 @@ rd_kafka_resp_err_t __wrap_rd_kafka_commit_queue(rd_kafka_t *client,
                                                  rd_kafka_queue_t *queue, commit_function *callback,
                                                  void *context);
 
+/* "a commit report" is no function, but can fail like one. One commit at a time. */
+static commit_function *report_commit;
+
+static void on_commit(rd_kafka_t *client, rd_kafka_resp_err_t code,
+                      rd_kafka_topic_partition_list_t *list, void *context)
+{
+    const struct fault *fault = fault_meet("a commit report");
+    report_commit(client, fault != NULL ? fault->code : code, list, context);
+}
+
 rd_kafka_resp_err_t __wrap_rd_kafka_commit_queue(rd_kafka_t *client,
                                                  const rd_kafka_topic_partition_list_t *list,
                                                  rd_kafka_queue_t *queue, commit_function *callback,
@@ -328,8 +332,9 @@ rd_kafka_resp_err_t __wrap_rd_kafka_commit_queue(rd_kafka_t *client,
     if (fault == NULL || fault->is_late) {
         ledger_offsets(list);
     }
+    report_commit = callback;
     return fault != NULL ? fault->code
-                         : __real_rd_kafka_commit_queue(client, list, queue, callback, context);
+                         : __real_rd_kafka_commit_queue(client, list, queue, on_commit, context);
 }
 
 // NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
