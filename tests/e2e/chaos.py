@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 from conftest import make_topics
-from support import chaos
+from support import chaos, endurance
 from support.kafka import Kafka
 from support.server import ROOT
 
@@ -23,10 +23,11 @@ import figures  # noqa: E402
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, prog="tests/run chaos")
-    parser.add_argument("--scenario", choices=chaos.SCENARIOS, default="kills")
+    parser.add_argument("--scenario", choices=[*chaos.SCENARIOS, "hour"], default="kills")
     parser.add_argument("--faults", "--kills", type=int, default=200)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--rate", type=int, default=300, help="requests in a second")
+    parser.add_argument("--minutes", type=float, default=60, help="of the hour, without faults")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--kafka", default="3.9.2", metavar="VERSION")
     parser.add_argument(
@@ -40,12 +41,15 @@ def parse_arguments():
 
 def command_of(arguments):
     """With the seed that was drawn."""
-    options = [f"--{name} {value}" for name, value in vars(arguments).items() if name != "keep"]
+    is_hour = arguments.scenario == "hour"
+    unused = {"keep", *(["faults", "requests", "rate", "guarantee"] if is_hour else ["minutes"])}
+    options = [f"--{name} {value}" for name, value in vars(arguments).items() if name not in unused]
     return " ".join(["tests/run chaos", *options])
 
 
-def main():
-    arguments = parse_arguments()
+def run(arguments, broker, folder):
+    if arguments.scenario == "hour":
+        return endurance.run(broker, folder, arguments.minutes * 60, arguments.seed)
     plan = chaos.Plan(
         arguments.scenario,
         arguments.requests,
@@ -54,12 +58,17 @@ def main():
         arguments.guarantee,
         arguments.rate,
     )
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"chaos-{plan.scenario}-"))
+    return chaos.run(plan, broker, make_topics(broker, 6), folder)
+
+
+def main():
+    arguments = parse_arguments()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"chaos-{arguments.scenario}-"))
     print(f"logs are in {folder}", flush=True)
     broker = Kafka(arguments.kafka, folder)
     broker.start()
     try:
-        report = chaos.run(plan, broker, make_topics(broker, 6), folder / "workers")
+        report = run(arguments, broker, folder / "workers")
     except AssertionError as failure:
         print(failure, file=sys.stderr)
         return 1

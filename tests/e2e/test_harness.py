@@ -9,6 +9,8 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from support.records import consume, consume_quiet, headers_of, lag, produce
+from support.recovery import Recovery, summary
+from support.traffic import Outcome
 
 
 def transactional_producer(kafka, name):
@@ -70,3 +72,19 @@ def test_a_server_that_ends_at_start_says_why(tmp_path):
     server = Failing(["sh", "-c", "echo the reason; exit 3"], tmp_path / "log")
     with pytest.raises(RuntimeError, match="the reason"):
         server.start()
+
+
+def test_recovery_is_counted_from_a_fault_to_the_next_result_of_each_partition():
+    def outcome(created_s, seen_s):
+        return Outcome(0, "answer", "responses", 0, 0, created_s, seen_s, None, {})
+
+    # number -> (partition, offset, time), and when results were made and seen
+    acknowledged = {0: (0, 0, 10.0), 1: (1, 0, 10.0), 2: (0, 1, 11.0), 3: (1, 1, 11.0)}
+    times = {0: (10.1, 10.2), 1: (10.1, 10.3), 2: (11.9, 12.5), 3: (14.0, 14.5)}
+    recovery = Recovery(acknowledged, {n: [outcome(*both)] for n, both in times.items()})
+    assert recovery.after(10.25) == [2.25, 4.25]  # what was made before, and seen later, is none
+    assert recovery.after(13) == [1.5]
+    assert recovery.share_prompt() == 0.5
+    assert recovery.availability() == pytest.approx((2 / 3 + 2 / 5) / 2)
+    expected = {"count": 2, "median_s": 3.25, "p95_s": 4.25, "max_s": 4.25}
+    assert summary(recovery.after(10.25)) == expected
