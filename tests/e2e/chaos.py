@@ -34,6 +34,9 @@ def parse_arguments():
         "--guarantee", choices=["exactly_once", "at_least_once"], default="exactly_once"
     )
     parser.add_argument(
+        "--static", action="store_true", help="workers have a kafka.group.instance.id"
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="append the report to bench/results/, as one line"
     )
     return parser.parse_args()
@@ -44,6 +47,7 @@ def command_of(arguments):
     is_hour = arguments.scenario == "hour"
     unused = {"keep", *(["faults", "requests", "rate", "guarantee"] if is_hour else ["minutes"])}
     options = [f"--{name} {value}" for name, value in vars(arguments).items() if name not in unused]
+    options = [option.removesuffix(" True") for option in options if not option.endswith(" False")]
     return " ".join(["tests/run chaos", *options])
 
 
@@ -57,6 +61,7 @@ def run(arguments, broker, folder):
         arguments.seed,
         arguments.guarantee,
         arguments.rate,
+        is_static=arguments.static,
     )
     return chaos.run(plan, broker, make_topics(broker, 6), folder)
 

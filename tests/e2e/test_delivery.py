@@ -7,7 +7,7 @@ import pytest
 
 from support.jobs import chat, demo_jobs, encode
 from support.ports import wait_until
-from support.records import consume_quiet, lag, produce
+from support.records import consume_quiet, lag, produce, wait_for_drain
 
 
 def outcomes(kafka, topics):
@@ -15,13 +15,6 @@ def outcomes(kafka, topics):
     responses = consume_quiet(kafka.bootstrap, topics.responses)
     letters = consume_quiet(kafka.bootstrap, topics.dead_letters)
     return [json.loads(m.value())["custom_id"] for m in responses], [m.value() for m in letters]
-
-
-def wait_for_drain(kafka, topics, timeout_s):
-    def drained():
-        return lag(kafka.bootstrap, topics.requests, topics.requests) == 0
-
-    wait_until(drained, timeout_s, "the end of the backlog")
 
 
 def wait_for_first_answer(worker):

@@ -11,8 +11,8 @@ import pytest
 from confluent_kafka import Producer
 
 from support.ports import wait_until
-from support.records import produce
-from test_exactly_once import assert_each_once, request_records, scripted, wait_for_drain
+from support.records import produce, wait_for_drain
+from test_exactly_once import assert_each_once, request_records, scripted
 
 __all__ = ["scripted"]  # the fixture
 

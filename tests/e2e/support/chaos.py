@@ -13,11 +13,9 @@ import json
 import random
 import time
 
-from confluent_kafka import KafkaException
-
 from support.fleet import Fleet
 from support.proxy import Proxy
-from support.records import lag
+from support.records import is_drained
 from support.recovery import PROMPT_S, Recovery, summary
 from support.traffic import Traffic, stamp
 
@@ -49,7 +47,7 @@ class Plan:
     rate: int = 300  # requests in a second
     workers: int = 3
     latency_ms: int = 20
-    kafka: dict = dataclasses.field(default_factory=dict)
+    is_static: bool = False  # members of the group, by kafka.group.instance.id
 
 
 def worker_config(plan, bootstrap, topics):
@@ -60,7 +58,6 @@ def worker_config(plan, bootstrap, topics):
             "session.timeout.ms": SESSION_TIMEOUT_S * 1000,
             "heartbeat.interval.ms": 500,
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_S * 1000,
-            **plan.kafka,
         },
         "topics": vars(topics),
         "delivery.guarantee": plan.guarantee,
@@ -78,7 +75,7 @@ class Chaos:
         self.plan, self.broker, self.topics, self.folder = plan, broker, topics, folder
         self.random = random.Random(plan.seed)
         self.proxy = Proxy(broker.proxy_port, broker.detour_port)
-        self.fleet = Fleet(folder, worker_config(plan, broker.bootstrap, topics))
+        self.fleet = Fleet(folder, worker_config(plan, broker.bootstrap, topics), plan.is_static)
         self.traffic = Traffic(broker.bootstrap, topics, plan.requests, plan.rate)
         self.schedule = []  # (time, order, what to do)
         self.order = itertools.count()
@@ -245,10 +242,7 @@ class Chaos:
         return True
 
     def is_lag_zero(self):
-        try:
-            return lag(self.broker.bootstrap, self.topics.requests, self.topics.requests) == 0
-        except KafkaException:
-            return False  # a transaction is open, or the broker is not quite back
+        return is_drained(self.broker.bootstrap, self.topics.requests, self.topics.requests)
 
     def count_problems(self):
         traffic, counted = self.traffic, self.counted

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from conftest import make_topics
 from support.jobs import chat, encode
 from support.millrace import Worker
-from support.records import lag
+from support.records import is_drained
 from support.usage import Usage, cpu_times, other_load
 
 PARTITIONS = 3
@@ -187,7 +187,7 @@ class Endurance:
         return problems + [f"{count} {word}" for word, count in wrong.items() if count > 0]
 
     def is_lag_zero(self):
-        return lag(self.broker.bootstrap, self.topics.requests, self.topics.requests) == 0
+        return is_drained(self.broker.bootstrap, self.topics.requests, self.topics.requests)
 
     def growth(self):
         """Compares the last quarter with the second: the first one fills caches."""

@@ -11,8 +11,10 @@ STARTING_S = 5  # a worker that is told to stop so early may not yet listen to s
 
 
 class Fleet:
-    def __init__(self, folder, config):
-        self.folder, self.config = folder, config
+    def __init__(self, folder, config, is_static=False):
+        """`is_static`: the group knows each worker by its worker.id, so that one that is started
+        again gets its partitions back without waiting for its session to end."""
+        self.folder, self.config, self.is_static = folder, config, is_static
         self.count = 0  # of workers so far
         self.members = []  # processes that have not been seen to end
         self.started = {}  # worker -> time of its last start
@@ -28,6 +30,8 @@ class Fleet:
         name = f"worker-{self.count}"
         worker_id = worker_id or name
         options = ["--set", f"worker.id={worker_id}"]
+        if self.is_static:
+            options += ["--set", f"kafka.group.instance.id={worker_id}"]
         worker = Worker(self.folder, config or self.config, name, options)
         worker.id = worker_id
         self.relaunch(worker)

@@ -2,7 +2,7 @@
 
 import time
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from support.ports import wait_until
 
@@ -109,6 +109,22 @@ def lag(bootstrap, topic, group):
     finally:
         consumer.close()
     return sum(ends[c.partition] - max(c.offset, 0) for c in committed)
+
+
+def is_drained(bootstrap, topic, group):
+    """Whether the group has committed every record of a topic; no where nobody can say."""
+    try:
+        return lag(bootstrap, topic, group) == 0
+    except KafkaException:
+        return False  # a transaction with offsets is open, or the broker is not quite back
+
+
+def wait_for_drain(kafka, topics, timeout_s=60):
+    wait_until(
+        lambda: is_drained(kafka.bootstrap, topics.requests, topics.requests),
+        timeout_s,
+        "the end of the backlog",
+    )
 
 
 def headers_of(message):
