@@ -2,6 +2,10 @@
  * nothing. What finishes is submitted again, so that as many run and wait all the time.
  *
  *     bench_scheduler [waiting]...      (1000 and 100000 when none is given)
+ *
+ * Or recorded traffic in simulated time, with look-ahead and first come first served:
+ *
+ *     bench_scheduler --trace FILE [requests [kv_blocks]]
  */
 #include "pipeline/engine/engine_internal.h"
 
@@ -13,6 +17,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "tests/support/simulator.h"
+
 enum {
     RUNNING = 256,
     ROWS_MAX = 2048,
@@ -22,6 +28,10 @@ enum {
     WARM_STEPS = 2000,
     STEPS = 20000,
     TEXT_TOKENS = 1 << 16,
+    TRACE_CONTEXT = 32768,
+    TRACE_REQUESTS = 4000,
+    TRACE_BLOCKS = 28000, // 57 GB of an 8 B model
+    TRACE_CHECKED_EVERY = 1000,
 };
 
 struct bench {
@@ -213,8 +223,67 @@ static void run(int waiting)
     free(bench.sequences);
 }
 
+static void run_trace(const struct trace *trace, int blocks_count, bool is_backlog,
+                      bool is_first_come)
+{
+    const struct simulator_options options = {
+        .scheduler = {.blocks = {.blocks_count = blocks_count, .block_tokens = BLOCK_TOKENS},
+                      .enable_prefix_caching = true,
+                      .enable_look_ahead = !is_first_come,
+                      .tokens_max = TRACE_CONTEXT,
+                      .running_max = RUNNING,
+                      .rows_max = ROWS_MAX,
+                      .waiting_max = trace->count,
+                      .different_tokens_max = 1},
+        .cost = SIMULATOR_8B,
+        .is_first_come = is_first_come,
+        .is_backlog = is_backlog,
+        .checked_every = TRACE_CHECKED_EVERY,
+    };
+    struct simulator_report report;
+    simulator_run(trace, &options, &report);
+    if (report.broken != NULL) {
+        fail(&(struct error){.message = "an invariant does not hold"});
+    }
+    (void)printf(
+        "%-8s %-11s %8.1f s, tail %5.1f; %6" PRId64 " steps of %4.0f rows; cached %4.1f %%; "
+        "%4" PRId64 " preemptions; waited %.1f, at most %.1f s; planned in %.3f us/token\n",
+        is_backlog ? "backlog" : "arrivals", is_first_come ? "first come" : "look-ahead",
+        report.makespan_ms / 1e3, report.tail_ms / 1e3, report.steps,
+        (double)report.rows / (double)report.steps,
+        100.0 * (double)report.cached_tokens / (double)report.prompt_tokens, report.preemptions,
+        report.wait_median_ms / 1e3, report.wait_most_ms / 1e3,
+        report.plan_us / (double)report.generated);
+}
+
+static void run_file(const char *path, int requests_max, int blocks_count)
+{
+    struct trace trace;
+    if (!trace_open(path, requests_max, TRACE_CONTEXT, &trace)) {
+        fail(&(struct error){.message = "cannot read the trace"});
+    }
+    (void)printf("%d requests, %.1f M prompt tokens, %.1f M output tokens, %.1f %% of prompts "
+                 "shared; %d kv blocks\n",
+                 trace.count, (double)trace.prompt_tokens / 1e6, (double)trace.output_tokens / 1e6,
+                 100.0 * (double)trace.shared_tokens / (double)trace.prompt_tokens, blocks_count);
+    for (int i = 0; i < 4; i++) {
+        run_trace(&trace, blocks_count, i < 2, i % 2 == 1);
+    }
+    trace_close(&trace);
+}
+
+static int number_at(int argc, char **argv, int index, int otherwise)
+{
+    return index < argc ? (int)strtol(argv[index], NULL, 10) : otherwise;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 2 && strcmp(argv[1], "--trace") == 0) {
+        int requests_max = number_at(argc, argv, 3, TRACE_REQUESTS);
+        run_file(argv[2], requests_max, number_at(argc, argv, 4, TRACE_BLOCKS));
+        return 0;
+    }
     for (int i = 1; i < argc; i++) {
         run((int)strtol(argv[i], NULL, 10));
     }

@@ -88,6 +88,7 @@ static void *run_engine(void *argument)
         bool may_wait = !runner_has_work(engine->runner);
         bool goes_on = inbox_collect(engine->inbox, &stats, may_wait, &submitted);
         add_submitted(engine, submitted);
+        runner_wake(engine->runner);
         if (!goes_on) {
             break;
         }
@@ -188,6 +189,12 @@ void engine_withdraw(struct engine *engine, struct sequence *sequence)
 void engine_stop(struct engine *engine, struct sequence *sequence)
 {
     inbox_ask(engine->inbox, sequence, FINISH_STOP, false);
+}
+
+void engine_resume(struct engine *engine, struct sequence *sequence)
+{
+    atomic_fetch_add_explicit(&sequence->ready_count, 1, memory_order_release);
+    inbox_wake(engine->inbox);
 }
 
 int engine_tokens_max(const struct engine *engine, int model)

@@ -6,6 +6,10 @@
  * and waiting ones join at every step. A sequence that finds no free KV block is preempted and
  * recomputed; the answer is the same (row invariance, DESIGN of model and kernels).
  *
+ * When a step fails, the culprit is found by halves and finishes with the error; the others go on.
+ * When the device is lost (a model's error of kind ERROR_FATAL), all that are inside and all that
+ * are submitted later finish with that error: the owner must open a new engine, in a new process.
+ *
  * Ownership: a sequence's memory (prompt, output) is the submitter's and must stay until on_finish
  * for it has been called. Between submit and on_finish the engine owns every field but `output` up
  * to `output_count`, which any thread may read (acquire).
@@ -35,6 +39,10 @@ struct sequence_params {
     int stop_tokens_count;
     bool ignore_eos;     // stop tokens do not stop
     bool wants_progress; // on_progress after each token (the submitter checks stop strings)
+    // The token at index i is sampled only once ready_count is above i: until then the sequence is
+    // skipped, but for what of its prompt can be computed. The submitter meanwhile owns
+    // sample.allowed.
+    bool waits_for_ready;
     int priority;        // lower runs first
     int64_t deadline_ms; // Unix time, or 0: order only; the owner of the call enforces it
 };
@@ -55,6 +63,7 @@ struct sequence {
     int32_t *output;          // [params.max_tokens]
     float *logprobs;          // [params.max_tokens] or NULL
     _Atomic int output_count; // release by the engine, acquire by readers
+    _Atomic int ready_count;  // set before engine_submit, then raised by engine_resume
     void *owner;              // the submitter's
 
     // Results, valid in on_finish and after it.
@@ -107,6 +116,11 @@ void engine_cancel(struct engine *engine, struct sequence *sequence);
 void engine_withdraw(struct engine *engine, struct sequence *sequence);
 /* Thread: any. As cancel, but with FINISH_STOP: the submitter found a stop string. */
 void engine_stop(struct engine *engine, struct sequence *sequence);
+
+/* Thread: any. One more token of a sequence that waits_for_ready may be sampled: its mask is in
+ * place, or its stop check is done. For one that has finished it does nothing, but its memory must
+ * still be there. */
+void engine_resume(struct engine *engine, struct sequence *sequence);
 
 /* The longest prompt + output that a sequence of this model can reach here. */
 int engine_tokens_max(const struct engine *engine, int model);

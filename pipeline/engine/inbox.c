@@ -11,6 +11,7 @@ struct inbox {
     pthread_mutex_t mutex;
     pthread_cond_t has_mail;
     bool has_stopped;
+    bool was_woken; // since the last collection
     int waiting_max;
     int inside_max;
     int inside_count;
@@ -156,6 +157,14 @@ void inbox_ask(struct inbox *inbox, struct sequence *sequence, enum finish_reaso
     unlock(inbox);
 }
 
+void inbox_wake(struct inbox *inbox)
+{
+    lock(inbox);
+    inbox->was_woken = true;
+    (void)pthread_cond_signal(&inbox->has_mail);
+    unlock(inbox);
+}
+
 void inbox_stop(struct inbox *inbox)
 {
     lock(inbox);
@@ -179,10 +188,11 @@ bool inbox_collect(struct inbox *inbox, const struct engine_stats *stats, bool m
 {
     lock(inbox);
     inbox->stats = *stats;
-    while (may_wait && !inbox->has_stopped && inbox->submitted_first == NULL &&
+    while (may_wait && !inbox->has_stopped && !inbox->was_woken && inbox->submitted_first == NULL &&
            inbox->asked_first == NULL) {
         CHECK(pthread_cond_wait(&inbox->has_mail, &inbox->mutex) == 0);
     }
+    inbox->was_woken = false;
     *submitted_out = inbox->submitted_first;
     inbox->submitted_first = NULL;
     inbox->submitted_last = NULL;

@@ -22,6 +22,8 @@ bool inbox_submit(struct inbox *inbox, struct sequence *sequence);
  * for a sequence that has finished. */
 void inbox_ask(struct inbox *inbox, struct sequence *sequence, enum finish_reason reason,
                bool only_waiting);
+/* Thread: any. The present or the next inbox_collect does not wait. */
+void inbox_wake(struct inbox *inbox);
 /* Thread: any. The engine's thread is to end. */
 void inbox_stop(struct inbox *inbox);
 /* Thread: any. As the engine's thread last published it; `waiting` is up to date. */

@@ -9,11 +9,15 @@
 #include "pipeline/engine/turns.h"
 #include "schemas/base/check.h"
 
+/* A step of one sequence is run so often before the sequence fails: what failed may have passed. */
+enum { ALONE_TRIES = 2 };
+
 struct lane {
     struct device device;
     struct scheduler *scheduler;
     int context_tokens; // of the device, or max_model_len
     int tokens_max;     // the same, or what its KV cache holds
+    bool is_stalled;    // nothing in it is ready; until something changes
 };
 
 struct runner {
@@ -22,6 +26,7 @@ struct runner {
     struct turns turns;
     struct step step;
     struct engine_stats stats;
+    struct error lost; // of kind ERROR_NONE until a device is lost
     void (*on_progress)(void *context, struct sequence *sequence);
     void (*on_finish)(void *context, struct sequence_state *state);
     void *context;
@@ -52,6 +57,7 @@ static bool lane_open(struct lane *lane, const struct device *device,
     const struct scheduler_options scheduler = {
         .blocks = {.blocks_count = device->blocks_count, .block_tokens = device->block_tokens},
         .enable_prefix_caching = options->enable_prefix_caching,
+        .enable_look_ahead = true,
         .tokens_max = lane->tokens_max,
         .running_max = options->max_num_seqs,
         .rows_max = options->max_num_batched_tokens,
@@ -170,7 +176,13 @@ static void conclude(struct runner *runner, struct sequence_state *state, enum f
 
 void runner_finish(struct runner *runner, struct sequence_state *state, enum finish_reason reason)
 {
-    scheduler_remove(runner->lanes[state->sequence->model].scheduler, state);
+    const struct sequence *sequence = state->sequence;
+    struct lane *lane = &runner->lanes[sequence->model];
+    if (reason == FINISH_STOP || reason == FINISH_LENGTH) {
+        scheduler_learn(lane->scheduler, sequence);
+    }
+    scheduler_remove(lane->scheduler, state);
+    lane->is_stalled = false;
     conclude(runner, state, reason);
 }
 
@@ -211,24 +223,40 @@ void runner_add(struct runner *runner, struct sequence_state *state)
 {
     struct sequence *sequence = state->sequence;
     CHECK(sequence->model >= 0 && sequence->model < runner->lanes_count);
-    const struct lane *lane = &runner->lanes[sequence->model];
-    if (!check_sequence(lane, sequence, &sequence->error)) {
+    struct lane *lane = &runner->lanes[sequence->model];
+    if (runner->lost.kind != ERROR_NONE) {
+        sequence->error = runner->lost;
+        conclude(runner, state, FINISH_ERROR);
+    } else if (!check_sequence(lane, sequence, &sequence->error)) {
         conclude(runner, state, FINISH_ERROR);
     } else if (sequence->params.max_tokens < 1) {
         conclude(runner, state, FINISH_LENGTH);
     } else {
         scheduler_add(lane->scheduler, state);
+        lane->is_stalled = false;
     }
+}
+
+static bool has_work(const struct lane *lane)
+{
+    return !lane->is_stalled && scheduler_has_work(lane->scheduler);
 }
 
 bool runner_has_work(const struct runner *runner)
 {
     for (int i = 0; i < runner->lanes_count; i++) {
-        if (scheduler_has_work(runner->lanes[i].scheduler)) {
+        if (has_work(&runner->lanes[i])) {
             return true;
         }
     }
     return false;
+}
+
+void runner_wake(struct runner *runner)
+{
+    for (int i = 0; i < runner->lanes_count; i++) {
+        runner->lanes[i].is_stalled = false;
+    }
 }
 
 static bool is_stop_token(const struct sequence_params *params, int32_t token)
@@ -341,27 +369,48 @@ static bool run_device(struct runner *runner, const struct lane *lane,
                           step->wants_logprobs ? step->logprobs : NULL, error);
 }
 
+/* Everything on the device is gone: no sequence can go on, whatever it has computed. */
+static void lose_device(struct runner *runner, const struct error *error)
+{
+    runner->lost = *error;
+    for (int i = 0; i < runner->lanes_count; i++) {
+        struct sequence_state *state;
+        while ((state = scheduler_any(runner->lanes[i].scheduler)) != NULL) {
+            state->sequence->error = *error;
+            runner_finish(runner, state, FINISH_ERROR);
+        }
+    }
+}
+
 /* Runs part of a planned step. Computing rows again is harmless, so a failed part is halved until
  * the culprit stands alone; the depth is the logarithm of the sequences in the step. */
 static void run_part(struct runner *runner, const struct lane *lane,
                      const struct step_sequence *planned, int planned_count)
 {
     struct error error = {0};
-    if (run_device(runner, lane, planned, planned_count, &error)) {
+    bool has_run = false;
+    int tries_max = planned_count == 1 ? ALONE_TRIES : 1;
+    for (int i = 0; i < tries_max && !has_run && error.kind != ERROR_FATAL; i++) {
+        has_run = run_device(runner, lane, planned, planned_count, &error);
+    }
+    if (has_run) {
         take_results(runner, lane, planned, planned_count);
-    } else if (planned_count > 1) {
-        int half = planned_count / 2;
-        run_part(runner, lane, planned, half);
-        run_part(runner, lane, planned + half, planned_count - half);
-    } else {
+    } else if (error.kind == ERROR_FATAL) {
+        lose_device(runner, &error);
+    } else if (planned_count == 1) {
         planned->running->sequence->error = error;
         runner_finish(runner, planned->running->state, FINISH_ERROR);
+    } else {
+        int half = planned_count / 2;
+        run_part(runner, lane, planned, half);
+        if (runner->lost.kind == ERROR_NONE) { // else all of the plan is gone
+            run_part(runner, lane, planned + half, planned_count - half);
+        }
     }
 }
 
 static void note_schedule(struct runner *runner, const struct step_plan *plan)
 {
-    runner->stats.preemptions_total += plan->preempted_count;
     runner->stats.cached_tokens_total += plan->cached_count;
     for (int i = 0; i < plan->sequences_count; i++) {
         const struct running_sequence *running = plan->sequences[i].running;
@@ -373,19 +422,37 @@ static void note_schedule(struct runner *runner, const struct step_plan *plan)
     }
 }
 
+/* The model whose turn it is and its next step. NULL when nothing inside is ready. */
+static struct lane *plan_next(struct runner *runner, const struct step_plan **plan_out)
+{
+    for (;;) {
+        bool may_run[TURNS_MAX];
+        for (int i = 0; i < runner->lanes_count; i++) {
+            may_run[i] = has_work(&runner->lanes[i]);
+        }
+        int turn = turns_next(&runner->turns, may_run);
+        if (turn < 0) {
+            return NULL;
+        }
+        struct lane *lane = &runner->lanes[turn];
+        const struct step_plan *plan = scheduler_plan(lane->scheduler);
+        runner->stats.preemptions_total += plan->preempted_count;
+        *plan_out = plan;
+        if (plan->sequences_count > 0) {
+            return lane;
+        }
+        // The blocks of a preempted one may be what the next one waits for.
+        lane->is_stalled = plan->preempted_count == 0;
+    }
+}
+
 void runner_step(struct runner *runner)
 {
-    bool has_work[TURNS_MAX];
-    for (int i = 0; i < runner->lanes_count; i++) {
-        has_work[i] = scheduler_has_work(runner->lanes[i].scheduler);
-    }
-    int turn = turns_next(&runner->turns, has_work);
-    if (turn < 0) {
+    const struct step_plan *plan;
+    const struct lane *lane = plan_next(runner, &plan);
+    if (lane == NULL) {
         return;
     }
-    const struct lane *lane = &runner->lanes[turn];
-    const struct step_plan *plan = scheduler_plan(lane->scheduler);
-    CHECK(plan->sequences_count > 0);
     turns_pay(&runner->turns, plan->rows_count);
     note_schedule(runner, plan);
     run_part(runner, lane, plan->sequences, plan->sequences_count);

@@ -3,7 +3,8 @@
  * The engine without its thread and its inbox: single-threaded and deterministic. A step is
  * planned by the scheduler of the model whose turn it is, run on that model's device, and its
  * tokens are appended. When the device fails, the step is halved until the sequence that makes it
- * fail stands alone and finishes with the error; the others go on.
+ * fail stands alone; it is tried once more, and then finishes with the error; the others go on.
+ * When the device is lost, nobody goes on.
  *
  * Thread: engine.
  */
@@ -40,8 +41,11 @@ void runner_add(struct runner *runner, struct sequence_state *state);
 /* Finishes a sequence that is inside, between two steps. */
 void runner_finish(struct runner *runner, struct sequence_state *state, enum finish_reason reason);
 
+/* False too while all that is inside waits for runner_wake. */
 bool runner_has_work(const struct runner *runner);
 void runner_step(struct runner *runner);
+/* Sequences that were not ready may be so now. */
+void runner_wake(struct runner *runner);
 
 int runner_tokens_max(const struct runner *runner, int model);
 /* All but `waiting`, which the inbox knows. */

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/engine/waiting.h"
+#include "pipeline/engine/forecast.h"
+#include "pipeline/engine/look_ahead.h"
 #include "schemas/base/check.h"
 
 struct scheduler {
@@ -13,7 +14,7 @@ struct scheduler {
     int tokens_max;
     bool enable_prefix_caching;
     struct kv_blocks *blocks;
-    struct waiting waiting;
+    struct look_ahead waiting;
 
     struct running_sequence **running; // [running_max] in order of admission
     int running_count;
@@ -24,10 +25,14 @@ struct scheduler {
     struct token_count *counts;       // [running_max, different_tokens_max], of pool[].counts
     int blocks_max;                   // of one sequence
 
-    // The first one that waits, once it did not fit: it is not looked at again while blocks for it
-    // are still missing, so that a full pool costs nothing per step.
+    // The next one that waits, once it did not fit: it is not looked at again before a sequence has
+    // left, so that a full pool costs nothing per step.
     const struct sequence_state *refused;
-    int refused_blocks_count; // idle ones that it needs
+    uint64_t refused_at; // departures_count then
+    uint64_t departures_count;
+
+    struct forecast forecast;
+    struct forecast_item *items; // [running_max] for one admission
 
     int32_t *scratch; // [block_tokens]
     struct step_plan plan;
@@ -51,10 +56,13 @@ static bool open_arrays(struct scheduler *scheduler, const struct scheduler_opti
     scheduler->counts = calloc(running_max * different_max, sizeof *scheduler->counts);
     scheduler->scratch = calloc((size_t)options->blocks.block_tokens, sizeof *scheduler->scratch);
     scheduler->plan.sequences = calloc(running_max, sizeof *scheduler->plan.sequences);
+    scheduler->items = calloc(running_max, sizeof *scheduler->items);
     return scheduler->running != NULL && scheduler->unused != NULL && scheduler->pool != NULL &&
            scheduler->block_tables != NULL && scheduler->counts != NULL &&
            scheduler->scratch != NULL && scheduler->plan.sequences != NULL &&
-           waiting_open(&scheduler->waiting, options->waiting_max);
+           scheduler->items != NULL &&
+           look_ahead_open(&scheduler->waiting, options->waiting_max, scheduler->block_tokens,
+                           options->enable_prefix_caching && options->enable_look_ahead);
 }
 
 bool scheduler_open(const struct scheduler_options *options, struct scheduler **scheduler_out,
@@ -69,6 +77,7 @@ bool scheduler_open(const struct scheduler_options *options, struct scheduler **
     }
     scheduler->block_tokens = options->blocks.block_tokens;
     scheduler->rows_max = options->rows_max;
+    forecast_init(&scheduler->forecast);
     scheduler->tokens_max = options->tokens_max;
     scheduler->enable_prefix_caching = options->enable_prefix_caching;
     scheduler->running_max = options->running_max;
@@ -101,8 +110,9 @@ void scheduler_close(struct scheduler *scheduler)
     if (scheduler == NULL) {
         return;
     }
-    waiting_close(&scheduler->waiting);
+    look_ahead_close(&scheduler->waiting);
     kv_blocks_close(scheduler->blocks);
+    free(scheduler->items);
     free(scheduler->plan.sequences);
     free(scheduler->scratch);
     free(scheduler->counts);
@@ -115,7 +125,7 @@ void scheduler_close(struct scheduler *scheduler)
 
 bool scheduler_has_work(const struct scheduler *scheduler)
 {
-    return scheduler->running_count > 0 || scheduler->waiting.count > 0;
+    return scheduler->running_count > 0 || look_ahead_count(&scheduler->waiting) > 0;
 }
 
 int scheduler_running_count(const struct scheduler *scheduler)
@@ -128,11 +138,16 @@ const struct kv_blocks *scheduler_blocks(const struct scheduler *scheduler)
     return scheduler->blocks;
 }
 
+const struct sequence_state *scheduler_waiting_first(const struct scheduler *scheduler)
+{
+    return waiting_first(&scheduler->waiting.waiting);
+}
+
 void scheduler_add(struct scheduler *scheduler, struct sequence_state *state)
 {
     CHECK(state->sequence->prompt_count > 0 &&
           state->sequence->prompt_count < scheduler->tokens_max);
-    waiting_add(&scheduler->waiting, state);
+    look_ahead_add(&scheduler->waiting, state);
 }
 
 /* Takes running[index] out and gives its blocks and its struct back. */
@@ -142,6 +157,7 @@ static struct sequence_state *stop_running(struct scheduler *scheduler, int inde
     struct sequence_state *state = running->state;
     kv_blocks_release(scheduler->blocks, running->blocks, running->blocks_count);
     scheduler->running_count--;
+    scheduler->departures_count++;
     memmove(scheduler->running + index, scheduler->running + index + 1,
             (size_t)(scheduler->running_count - index) * sizeof(struct running_sequence *));
     scheduler->unused[scheduler->running_max - scheduler->running_count - 1] = running;
@@ -155,7 +171,7 @@ void scheduler_remove(struct scheduler *scheduler, struct sequence_state *state)
         scheduler->refused = NULL;
     }
     if (state->running == NULL) {
-        waiting_remove(&scheduler->waiting, state);
+        look_ahead_remove(&scheduler->waiting, state);
         return;
     }
     int index = 0;
@@ -163,6 +179,28 @@ void scheduler_remove(struct scheduler *scheduler, struct sequence_state *state)
         index++;
     }
     (void)stop_running(scheduler, index);
+}
+
+struct sequence_state *scheduler_any(const struct scheduler *scheduler)
+{
+    return scheduler->running_count > 0 ? scheduler->running[0]->state
+                                        : waiting_first(&scheduler->waiting.waiting);
+}
+
+void scheduler_learn(struct scheduler *scheduler, const struct sequence *sequence)
+{
+    int output_count = atomic_load_explicit(&sequence->output_count, memory_order_relaxed);
+    forecast_learn(&scheduler->forecast, output_count, sequence->params.max_tokens);
+}
+
+/* Another thread may say at any time that the sequence is ready, so a step asks once. */
+static void note_ready(struct running_sequence *running)
+{
+    const struct sequence *sequence = running->sequence;
+    int output_count = running->known_count - sequence->prompt_count;
+    running->is_ready =
+        !sequence->params.waits_for_ready ||
+        atomic_load_explicit(&sequence->ready_count, memory_order_acquire) > output_count;
 }
 
 static int last_in_order(const struct scheduler *scheduler)
@@ -177,10 +215,17 @@ static int last_in_order(const struct scheduler *scheduler)
     return last;
 }
 
+/* The last known token's row gives the logits of the next one, which must be wanted. */
+static int rows_wanted(const struct running_sequence *running)
+{
+    return running->known_count - running->computed_count - (running->is_ready ? 0 : 1);
+}
+
 /* False when the next position needs a block and none is idle. */
 static bool has_block_for_next(struct scheduler *scheduler, struct running_sequence *running)
 {
-    if (running->computed_count < running->blocks_count * scheduler->block_tokens) {
+    if (rows_wanted(running) == 0 ||
+        running->computed_count < running->blocks_count * scheduler->block_tokens) {
         return true;
     }
     CHECK(running->blocks_count < scheduler->blocks_max);
@@ -203,7 +248,7 @@ static void obtain_blocks(struct scheduler *scheduler)
         }
         CHECK(scheduler->running_count > 1); // any one sequence fits the pool
         int victim = last_in_order(scheduler);
-        waiting_add(&scheduler->waiting, stop_running(scheduler, victim));
+        look_ahead_add(&scheduler->waiting, stop_running(scheduler, victim));
         scheduler->plan.preempted_count++;
         if (victim < i) {
             i--;
@@ -215,11 +260,6 @@ static void plan_add(struct step_plan *plan, struct running_sequence *running, i
 {
     plan->sequences[plan->sequences_count++] = (struct step_sequence){running, rows};
     plan->rows_count += rows;
-}
-
-static int rows_wanted(const struct running_sequence *running)
-{
-    return running->known_count - running->computed_count;
 }
 
 /* Passes 1b and 2. */
@@ -274,10 +314,12 @@ static void init_running(struct running_sequence *running, struct sequence_state
     running->sequence = sequence;
     running->state = state;
     running->blocks_count = 0;
+    running->found_count = 0;
     running->known_count = sequence->prompt_count + output_count;
     running->computed_count = 0;
     running->published_count = 0;
     running->identity = KV_ROOT;
+    note_ready(running);
     running->counts.count = 0;
     if (sequence_has_penalty(sequence)) {
         for (int i = 0; i < output_count; i++) {
@@ -321,20 +363,37 @@ static bool is_being_computed(const struct scheduler *scheduler,
     return false;
 }
 
-/* The blocks that those that run will soon want: one each. Without them an admission would only
- * cause a preemption. */
-static int reserved_count(const struct scheduler *scheduler)
+static struct forecast_item item_of(const struct scheduler *scheduler,
+                                    const struct running_sequence *running)
 {
-    return scheduler->running_count;
+    int output_count = running->known_count - running->sequence->prompt_count;
+    int remaining = forecast_remaining(&scheduler->forecast, output_count,
+                                       running->sequence->params.max_tokens);
+    int room = scheduler->tokens_max - running->known_count;
+    return (struct forecast_item){
+        .remaining = remaining < room ? remaining : room,
+        .own_blocks = running->blocks_count - running->found_count,
+    };
+}
+
+/* Idle blocks that those that run will want, with a newcomer that takes needed_count now. */
+static int64_t growth_with(const struct scheduler *scheduler,
+                           const struct running_sequence *newcomer, int needed_count)
+{
+    int count = scheduler->running_count;
+    for (int i = 0; i < count; i++) {
+        scheduler->items[i] = item_of(scheduler, scheduler->running[i]);
+    }
+    scheduler->items[count] = item_of(scheduler, newcomer);
+    scheduler->items[count].own_blocks = needed_count;
+    return forecast_peak(scheduler->items, count + 1, scheduler->block_tokens);
 }
 
 /* Takes the first one from the waiting if there are blocks for all of its tokens, and nothing is
  * gained by taking it later. */
 static struct running_sequence *admit(struct scheduler *scheduler, struct sequence_state *state)
 {
-    int idle_count = kv_blocks_idle_count(scheduler->blocks);
-    if (scheduler->running_count > 0 && state == scheduler->refused &&
-        idle_count < scheduler->refused_blocks_count + reserved_count(scheduler)) {
+    if (state == scheduler->refused && scheduler->departures_count == scheduler->refused_at) {
         return NULL;
     }
     int unused_top = scheduler->running_max - scheduler->running_count - 1;
@@ -342,15 +401,21 @@ static struct running_sequence *admit(struct scheduler *scheduler, struct sequen
     init_running(running, state);
     int idle_found_count = find_prefix(scheduler, running);
     if (is_being_computed(scheduler, running)) {
+        look_ahead_defer(&scheduler->waiting, state);
         return NULL;
     }
     int found_count = running->blocks_count;
     int needed_count = divide_up(running->known_count, scheduler->block_tokens) - found_count;
-    if (idle_count < needed_count + idle_found_count + reserved_count(scheduler)) {
+    int64_t wanted_count = needed_count + idle_found_count;
+    if (scheduler->running_count > 0) { // any one alone fits
+        wanted_count += growth_with(scheduler, running, needed_count);
+    }
+    if (kv_blocks_idle_count(scheduler->blocks) < wanted_count) {
         scheduler->refused = state;
-        scheduler->refused_blocks_count = needed_count + idle_found_count;
+        scheduler->refused_at = scheduler->departures_count;
         return NULL;
     }
+    running->found_count = found_count;
     for (int i = 0; i < found_count; i++) {
         kv_blocks_share(scheduler->blocks, running->blocks[i]);
     }
@@ -359,26 +424,33 @@ static struct running_sequence *admit(struct scheduler *scheduler, struct sequen
     }
     running->published_count = found_count;
     running->computed_count = found_count * scheduler->block_tokens;
-    waiting_remove(&scheduler->waiting, state);
+    look_ahead_admit(&scheduler->waiting, state);
     state->running = running;
     scheduler->running[scheduler->running_count++] = running;
     return running;
 }
 
-/* Pass 3. */
+/* Pass 3. Ends: each turn admits a sequence or defers one of a few. */
 static void plan_waiting(struct scheduler *scheduler)
 {
     struct step_plan *plan = &scheduler->plan;
+    struct look_ahead *waiting = &scheduler->waiting;
+    look_ahead_begin(waiting);
     while (plan->rows_count < scheduler->rows_max &&
            scheduler->running_count < scheduler->running_max) {
-        struct sequence_state *state = waiting_first(&scheduler->waiting);
+        struct sequence_state *state = look_ahead_next(waiting);
         struct running_sequence *running = state == NULL ? NULL : admit(scheduler, state);
-        if (running == NULL) {
+        if (running == NULL && (state == NULL || state == scheduler->refused)) {
             return;
+        }
+        if (running == NULL) {
+            continue; // deferred
         }
         int rows_left = scheduler->rows_max - plan->rows_count;
         int rows = rows_wanted(running);
-        plan_add(plan, running, rows < rows_left ? rows : rows_left);
+        if (rows > 0) {
+            plan_add(plan, running, rows < rows_left ? rows : rows_left);
+        }
         plan->cached_count += running->computed_count;
     }
 }
@@ -387,6 +459,9 @@ const struct step_plan *scheduler_plan(struct scheduler *scheduler)
 {
     struct step_plan *plan = &scheduler->plan;
     *plan = (struct step_plan){.sequences = plan->sequences};
+    for (int i = 0; i < scheduler->running_count; i++) {
+        note_ready(scheduler->running[i]);
+    }
     obtain_blocks(scheduler);
     plan_running(scheduler);
     if (plan->preempted_count == 0) {

@@ -3,13 +3,22 @@
 
 #include <string.h>
 
+/* How long after its submission a sequence without a deadline is due. */
+static int64_t patience_ms(const struct sequence_params *params)
+{
+    return PATIENCE_MS - (params->max_tokens < LONG_TOKENS ? params->max_tokens : LONG_TOKENS);
+}
+
+static bool is_urgent(const struct sequence_params *params, int64_t unix_ms)
+{
+    return params->deadline_ms != 0 && params->deadline_ms <= unix_ms + patience_ms(params);
+}
+
 /* How long after its submission the sequence is due. */
 static int64_t wait_ms(const struct sequence_params *params, int64_t unix_ms)
 {
-    int64_t tokens = params->max_tokens < LONG_TOKENS ? params->max_tokens : LONG_TOKENS;
-    int64_t patience_ms = PATIENCE_MS - tokens;
-    if (params->deadline_ms == 0 || params->deadline_ms > unix_ms + patience_ms) {
-        return patience_ms;
+    if (!is_urgent(params, unix_ms)) {
+        return patience_ms(params);
     }
     return params->deadline_ms < unix_ms ? 0 : params->deadline_ms - unix_ms;
 }
@@ -22,6 +31,7 @@ void sequence_state_init(struct sequence_state *state, struct sequence *sequence
         .rank_ms = (int64_t)sequence->timing.submitted_ms + wait_ms(&sequence->params, unix_ms) +
                    (int64_t)sequence->params.priority * PRIORITY_MS,
         .arrival = arrival,
+        .is_urgent = is_urgent(&sequence->params, unix_ms),
         .waiting_index = -1,
     };
 }

@@ -24,15 +24,35 @@
  * - one step of priority puts a sequence back by PRIORITY_MS, which outweighs any deadline of a
  *   sequence submitted up to PATIENCE_MS before.
  * Nothing submitted later than PATIENCE_MS and PRIORITY_MS times the difference of priority can
- * overtake. */
-enum { PATIENCE_MS = 3600 * 1000, PRIORITY_MS = 2 * PATIENCE_MS, LONG_TOKENS = 10000 };
+ * overtake. For the sake of a shared prefix (look_ahead.h) a sequence may run before others that it
+ * is up to LOOK_AHEAD_MS behind, which is added to that bound. */
+enum {
+    PATIENCE_MS = 3600 * 1000,
+    PRIORITY_MS = 2 * PATIENCE_MS,
+    LONG_TOKENS = 10000,
+    LOOK_AHEAD_MS = 60 * 1000,
+};
 
 struct running_sequence;
+struct sequence_state;
+
+/* A waiting sequence's place in the order of prompts: the members of struct prefix_order. */
+struct prefix_links {
+    uint64_t key;
+    uint32_t weight;
+    struct sequence_state *left;
+    struct sequence_state *right;
+    struct sequence_state *previous;
+    struct sequence_state *next;
+};
 
 struct sequence_state {
     struct sequence *sequence; // NULL while the state is free
     int64_t rank_ms;           // the order of running: lower first, then by arrival
     uint64_t arrival;
+    bool is_urgent;                   // the rank is a deadline
+    struct prefix_links prefix;       // while it waits
+    uint64_t deferred_step;           // of struct look_ahead; not to be admitted in it
     int waiting_index;                // in the heap of struct waiting, -1 when not there
     struct running_sequence *running; // NULL unless running
 
@@ -50,9 +70,11 @@ struct running_sequence {
     struct sequence_state *state;
     int32_t *blocks; // [blocks_max] the block table
     int blocks_count;
+    int found_count;    // of them, in the prefix cache at admission
     int known_count;    // tokens: prompt and output so far
     int computed_count; // positions whose K and V are in the cache
     int published_count;
+    bool is_ready;     // in the present step: its next token may be sampled
     uint64_t identity; // of the last published block
     struct token_counts counts;
 };

@@ -221,6 +221,9 @@ static bool simulated_forward(void *context, const struct model_batch *batch, st
 {
     struct simulated_device *simulated = context;
     simulated->forwards_count++;
+    if (simulated->lost_at > 0 && simulated->forwards_count >= simulated->lost_at) {
+        return error_set(error, ERROR_FATAL, "simulated", NULL, "the simulated device is lost");
+    }
     bool is_good = check_shapes(simulated, batch);
     for (int i = 0; is_good && i < batch->sequences_count; i++) {
         is_good = mark_written(simulated, batch, i);

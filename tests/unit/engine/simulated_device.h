@@ -42,6 +42,7 @@ struct simulated_device {
     int64_t fails_at;     // this forward (1 is the first) fails; 0: none
     int64_t fails_sample_at;
     bool fails_always;
+    int64_t lost_at; // this forward and all later ones find the device gone; 0: none
 
     int64_t forwards_count;
     int64_t samples_count;

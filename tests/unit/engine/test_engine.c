@@ -28,6 +28,9 @@ static void on_progress(void *context, struct sequence *sequence)
 {
     struct harness *harness = context;
     harness->progress_count++;
+    if (sequence->params.waits_for_ready) {
+        engine_resume(harness->engine, sequence);
+    }
     if (harness->stops_on_progress && atomic_load(&sequence->output_count) == 3) {
         engine_stop(harness->engine, sequence);
     }
@@ -165,6 +168,9 @@ static void *run_submitter(void *argument)
         while (!engine_submit(engine, &submitter->workload.jobs[i].sequence)) {
             pause_shortly();
         }
+        if (submitter->workload.jobs[i].sequence.params.waits_for_ready) {
+            engine_resume(engine, &submitter->workload.jobs[i].sequence);
+        }
         if (random_chance(&random, submitter->asks_percent)) {
             // Any earlier job: waiting, running, finishing or finished.
             int earliest = i < 20 ? 0 : i - 20;
@@ -189,6 +195,11 @@ static void run_submitters(int asks_percent)
         submitters[i] = (struct submitter){
             .harness = &harness, .seed = seed + (uint64_t)i, .asks_percent = asks_percent};
         workload_for(&submitters[i].workload, JOBS, seed + 100 + (uint64_t)i);
+        for (int j = 0; j < JOBS; j += 3) { // resumed from here, then by on_progress
+            struct sequence_params *params = &submitters[i].workload.jobs[j].sequence.params;
+            params->waits_for_ready = true;
+            params->wants_progress = true;
+        }
         CHECK(pthread_create(&submitters[i].thread, NULL, run_submitter, &submitters[i]) == 0);
     }
     for (int i = 0; i < THREADS; i++) {

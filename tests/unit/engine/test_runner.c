@@ -15,7 +15,8 @@ static struct world_options random_options(struct random *random)
                      .prompt_max = random_between(random, 1, 60),
                      .output_max = random_between(random, 1, 39),
                      .shared_prefixes_count = random_between(random, 0, 3),
-                     .priorities_count = random_between(random, 0, 3)},
+                     .priorities_count = random_between(random, 0, 3),
+                     .not_ready_percent = random_chance(random, 50) ? 30 : 0},
         .models_count = random_between(random, 1, MODELS_MAX),
         .max_num_seqs = random_between(random, 1, 12),
         .enable_prefix_caching = random_chance(random, 70),
@@ -49,8 +50,8 @@ static void test_random_workloads_give_what_each_sequence_gives_alone(void **sta
     }
     print_message("%d preemptions, %d tokens from the cache\n", (int)preemptions,
                   (int)cached_tokens);
-    // The workloads do reach what they are meant to test.
-    assert_true(preemptions > 500);
+    // The workloads do reach what they are meant to test, though forecasts avoid preemptions.
+    assert_true(preemptions > 100);
     assert_true(cached_tokens > 10000);
 }
 
@@ -104,7 +105,7 @@ static void test_a_failing_step_costs_only_the_culprits(void **state)
     assert_true(errors_count > 100);
 }
 
-static void test_a_step_that_fails_once_costs_nobody_in_company(void **state)
+static void test_a_step_that_fails_once_costs_nobody(void **state)
 {
     (void)state;
     struct random random = {random_seed(4)};
@@ -119,17 +120,7 @@ static void test_a_step_that_fails_once_costs_nobody_in_company(void **state)
         world.devices[0].fails_at = fails_at % 2 == 0 ? fails_at / 2 : 0;
         world.devices[0].fails_sample_at = fails_at % 2 == 1 ? fails_at / 2 : 0;
         world_run(&world, &random, 0);
-        // A step of one sequence is not tried again.
-        int errors_count = 0;
-        for (int i = 0; i < world.workload.jobs_count; i++) {
-            const struct test_job *job = &world.workload.jobs[i];
-            bool has_failed = job->sequence.finish_reason == FINISH_ERROR;
-            errors_count += has_failed;
-            if (!has_failed) {
-                world_check_output(&world, job);
-            }
-        }
-        assert_true(errors_count <= 1);
+        world_check(&world);
         world_close(&world);
     }
 }
@@ -150,6 +141,42 @@ static void test_a_dead_device_fails_every_sequence_once(void **state)
         assert_int_equal(world.workload.jobs[i].sequence.finish_reason, FINISH_ERROR);
     }
     world_close(&world);
+}
+
+static void test_a_lost_device_ends_all_that_is_inside_and_what_comes_later(void **state)
+{
+    (void)state;
+    uint64_t seed = random_seed(7);
+    for (int round = 0; round < 50; round++) {
+        struct random random = {seed * 1000 + (uint64_t)round};
+        struct world_options options = random_options(&random);
+        struct world world;
+        world_open(&world, &options, &random);
+        int64_t lost_at = random_between(&random, 1, 30);
+        for (int i = 0; i < world.models_count; i++) {
+            world.devices[i].lost_at = lost_at;
+        }
+        world_run(&world, &random, 0);
+        int errors_count = 0;
+        for (int i = 0; i < world.workload.jobs_count; i++) {
+            const struct test_job *job = &world.workload.jobs[i];
+            assert_int_equal(job->finished_count, 1);
+            if (job->sequence.finish_reason == FINISH_ERROR) {
+                assert_int_equal(job->sequence.error.kind, ERROR_FATAL);
+                assert_string_equal(job->sequence.error.message, "the simulated device is lost");
+                errors_count++;
+            } else {
+                world_check_output(&world, job);
+            }
+        }
+        // No step is tried on a device that is gone.
+        int64_t forwards_count = 0;
+        for (int i = 0; i < world.models_count; i++) {
+            forwards_count += world.devices[i].forwards_count;
+        }
+        assert_true(errors_count == 0 || forwards_count < lost_at * world.models_count + 1);
+        world_close(&world);
+    }
 }
 
 static void test_logits_that_are_not_finite_fail_their_sequence_alone(void **state)
@@ -184,8 +211,9 @@ int main(void)
         cmocka_unit_test(test_random_workloads_give_what_each_sequence_gives_alone),
         cmocka_unit_test(test_cancelled_sequences_leave_at_any_time),
         cmocka_unit_test(test_a_failing_step_costs_only_the_culprits),
-        cmocka_unit_test(test_a_step_that_fails_once_costs_nobody_in_company),
+        cmocka_unit_test(test_a_step_that_fails_once_costs_nobody),
         cmocka_unit_test(test_a_dead_device_fails_every_sequence_once),
+        cmocka_unit_test(test_a_lost_device_ends_all_that_is_inside_and_what_comes_later),
         cmocka_unit_test(test_logits_that_are_not_finite_fail_their_sequence_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

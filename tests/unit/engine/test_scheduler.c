@@ -192,32 +192,95 @@ static void test_equal_prompts_that_come_together_are_computed_once(void **state
     world_close(&world);
 }
 
-/* A quarter of each prompt is shared; the ideal computes it once. */
+/* 512 of 2,048 prompt tokens are shared; the ideal computes them once. */
 static void test_a_shared_quarter_saves_nearly_all_that_it_can(void **state)
 {
     (void)state;
-    static const int budgets[] = {128, 256, 1024, 4096};
+    static const int budgets[] = {256, 512, 2048, 8192};
+    enum { JOBS = 32, PROMPT = 2048, SHARED = 512 };
     for (size_t b = 0; b < sizeof budgets / sizeof budgets[0]; b++) {
         struct random random = {15};
         struct world_options options = plain_options();
-        options.device.context_tokens = 400;
-        options.device.blocks_count = 8000;
-        options.workload.jobs_count = 64;
-        options.max_num_seqs = 64;
+        options.device.context_tokens = PROMPT + 8;
+        options.device.block_tokens = 16;
+        options.device.blocks_count = JOBS * (PROMPT / 16 + 1);
+        options.workload.jobs_count = JOBS;
+        options.max_num_seqs = JOBS;
         options.max_num_batched_tokens = budgets[b];
         struct world world;
         world_open(&world, &options, &random);
-        for (int i = 0; i < 64; i++) {
-            struct test_job *job = plain_job(&world, i, 256, 4);
-            for (int t = 64; t < 256; t++) {
+        for (int i = 0; i < JOBS; i++) {
+            struct test_job *job = plain_job(&world, i, PROMPT, 2);
+            for (int t = SHARED; t < PROMPT; t++) {
                 job->prompt[t] = random_between(&random, 0, 49);
             }
         }
-        int64_t rows = prompt_rows_of(&world);
-        int64_t saved = INT64_C(64) * 256 - rows;
-        assert_true((double)saved >= 0.95 * 63 * 64);
+        int64_t saved = (int64_t)JOBS * PROMPT - prompt_rows_of(&world);
+        print_message("%d rows a step: %.3f of the ideal\n", budgets[b],
+                      (double)saved / ((JOBS - 1) * SHARED));
+        assert_true((double)saved >= 0.95 * (JOBS - 1) * SHARED);
+        for (int i = 1; i < JOBS; i++) {
+            assert_in_range(world.workload.jobs[i].sequence.cached_count, SHARED, SHARED + 16);
+        }
         world_close(&world);
     }
+}
+
+static void test_what_is_not_ready_keeps_its_place_and_costs_nobody(void **state)
+{
+    (void)state;
+    struct random random = {16};
+    struct world_options options = plain_options();
+    struct world world;
+    world_open(&world, &options, &random);
+    struct test_job *held = plain_job(&world, 0, 10, 4);
+    struct test_job *other = plain_job(&world, 1, 11, 6);
+    held->sequence.params.waits_for_ready = true;
+    world_submit(&world, 0);
+    // All of the prompt but the row that gives the first token, and then nothing.
+    world_step(&world);
+    assert_int_equal(held->state.running->computed_count, 9);
+    world_step(&world);
+    assert_int_equal(held->state.running->computed_count, 9);
+    assert_false(runner_has_work(world.runner));
+    run_job(&world, 1);
+    assert_int_equal(atomic_load(&held->sequence.output_count), 0);
+    world_check_output(&world, other);
+    world_step(&world); // the other's end might have changed something
+    for (int i = 1; i <= 4; i++) {
+        atomic_store(&held->sequence.ready_count, i);
+        assert_false(runner_has_work(world.runner));
+        runner_wake(world.runner);
+        while (runner_has_work(world.runner)) {
+            world_step(&world);
+        }
+        assert_int_equal(atomic_load(&held->sequence.output_count), i);
+    }
+    assert_int_equal(held->finished_count, 1);
+    world_check_output(&world, held);
+    world_close(&world);
+}
+
+/* The device must not be asked more often because one of two models has nothing that is ready. */
+static void test_a_model_with_nothing_ready_gives_its_turns_away(void **state)
+{
+    (void)state;
+    struct random random = {17};
+    struct world_options options = plain_options();
+    options.models_count = 2;
+    struct world world;
+    world_open(&world, &options, &random);
+    plain_job(&world, 0, 10, 4)->sequence.params.waits_for_ready = true;
+    plain_job(&world, 1, 10, 8)->sequence.model = 1;
+    world_submit(&world, 0);
+    world_submit(&world, 1);
+    for (int i = 0; i < 9; i++) {
+        runner_wake(world.runner); // as the engine does whenever it has mail
+        world_step(&world);
+    }
+    assert_int_equal(world.workload.jobs[1].finished_count, 1);
+    assert_int_equal(world.workload.jobs[0].finished_count, 0);
+    world_close(&world);
 }
 
 static void test_lower_priority_runs_first(void **state)
@@ -289,6 +352,8 @@ int main(void)
         cmocka_unit_test(test_output_is_cached_for_a_prompt_that_goes_on_from_it),
         cmocka_unit_test(test_equal_prompts_that_come_together_are_computed_once),
         cmocka_unit_test(test_a_shared_quarter_saves_nearly_all_that_it_can),
+        cmocka_unit_test(test_what_is_not_ready_keeps_its_place_and_costs_nobody),
+        cmocka_unit_test(test_a_model_with_nothing_ready_gives_its_turns_away),
         cmocka_unit_test(test_lower_priority_runs_first),
         cmocka_unit_test(test_models_with_work_get_equal_shares_of_rows),
     };

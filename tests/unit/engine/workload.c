@@ -85,6 +85,7 @@ static void fill_job(struct test_job *job, const struct workload_options *option
     params->stop_tokens_count = random_between(random, 0, 2);
     params->ignore_eos = random_chance(random, 50);
     params->wants_progress = random_chance(random, 30);
+    params->waits_for_ready = random_chance(random, options->not_ready_percent);
     params->priority = random_between(random, 0, options->priorities_count);
     params->sample.temperature = random_chance(random, 50) ? 0.0F : 1.0F;
     params->sample.seed = random_next(random);

@@ -24,6 +24,7 @@ struct workload_options {
     int output_max;
     int shared_prefixes_count; // prompts begin with one of so many texts; 0: none
     int priorities_count;
+    int not_ready_percent; // of sequences that wait before each token
 };
 
 /* A sequence with its memory and what the test saw of it. */

@@ -12,6 +12,7 @@ struct world {
     struct simulated_device devices[MODELS_MAX];
     struct simulated_options options;
     int models_count;
+    bool has_look_ahead;
     struct runner *runner;
     struct workload workload;
     int steps_count;
@@ -41,7 +42,8 @@ void world_run(struct world *world, struct random *random, int cancel_percent);
 
 /* The output and finish reason are those that the sequence has alone. */
 void world_check_output(const struct world *world, const struct test_job *job);
-/* All outputs; each finished once; none was passed by one that it precedes. */
+/* All outputs; each finished once; none was passed by one that it precedes, but for a shared
+ * prefix. */
 void world_check(const struct world *world);
 
 #endif
