@@ -71,11 +71,15 @@ struct step_arrays {
     int blocks_max;
 };
 
+/* What keys and values are kept as; bytes have a scale per position and head. */
+enum kv_format { KV_AUTO, KV_F32, KV_BF16, KV_INT8 };
+
 struct attention_shape {
     int heads;
     int kv_heads; // divides heads
     int head_dim;
-    int block_tokens; // positions of one KV block
+    int block_tokens;         // positions of one KV block
+    enum kv_format kv_format; // AUTO: f32
 };
 
 struct embed_args {

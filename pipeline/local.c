@@ -166,6 +166,7 @@ static bool open_model(struct local *local, struct local_model *model,
     struct model_options model_options = {
         .weights = options->weights,
         .block_tokens = KV_BLOCK_TOKENS,
+        .kv_format = options->kv_format,
     };
     model->name = strdup(source->name);
     if (model->name == NULL) {

@@ -27,6 +27,7 @@ struct local_options {
     int models_count;
     struct backend_options backend;
     enum weight_format weights;
+    enum kv_format kv_format;
     int64_t kv_cache_bytes;
     int max_num_seqs;
     int max_num_batched_tokens;

@@ -30,6 +30,12 @@ enum config_weights {
     CONFIG_WEIGHTS_BF16,
     CONFIG_WEIGHTS_INT8
 };
+enum config_kv_cache_dtype {
+    CONFIG_KV_CACHE_AUTO,
+    CONFIG_KV_CACHE_F32,
+    CONFIG_KV_CACHE_BF16,
+    CONFIG_KV_CACHE_INT8
+};
 enum config_isa {
     CONFIG_ISA_AUTO,
     CONFIG_ISA_AVX512_VNNI,
@@ -62,6 +68,7 @@ struct config_topics {
 struct config_engine {
     enum config_device device;
     enum config_weights weights;
+    enum config_kv_cache_dtype kv_cache_dtype;
     enum config_isa isa; // of the CPU
     int64_t threads;     // CPU threads of the device; 0 = one per core
     int64_t max_num_seqs;

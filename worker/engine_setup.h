@@ -8,6 +8,7 @@
 
 struct backend_options engine_setup_backend(const struct config *config);
 enum weight_format engine_setup_weights(const struct config *config);
+enum kv_format engine_setup_kv_format(const struct config *config);
 /* All but models, pool, wake and calls_max, which are the caller's. */
 struct local_options engine_setup_local(const struct config *config);
 

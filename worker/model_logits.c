@@ -149,7 +149,8 @@ bool model_numbers_logits(const char *path, const struct config *config, bool on
 {
     struct logits logits = {.only_last = only_last};
     struct backend_options backend = engine_setup_backend(config);
-    struct model_options options = {engine_setup_weights(config), BLOCK_TOKENS};
+    struct model_options options = {engine_setup_weights(config), BLOCK_TOKENS,
+                                    engine_setup_kv_format(config)};
     struct model_lines lines = {logits_line, &logits};
     bool is_ok = backend_open(&backend, &logits.backend, error) &&
                  model_open(path, logits.backend, &options, &logits.model, error) &&

@@ -11,13 +11,17 @@
 #include <math.h>
 
 #include "kernels/cpu/cpu_kernels.h"
-#include "kernels/cpu/vector.h"
+#include "kernels/cpu/int_vector.h"
 
 enum { GROUPS = ATTENTION_KEYS / LANES, VECTORS = 4 };
+
+/* Queries of a tile, times GROUPS or VECTORS sums in registers, and a case for each number. */
 #if defined(KERNEL_AVX512)
-enum { ROWS = 4 }; // times GROUPS or VECTORS sums in registers
+enum { ROWS = 6 };
+#define EACH_ROWS(CASE) CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #else
 enum { ROWS = 1 };
+#define EACH_ROWS(CASE) CASE(1)
 #endif
 
 /* The queries [first, end) of a task that a step is taken for. */
@@ -33,6 +37,8 @@ struct queries {
     float *scores;  // [queries, ATTENTION_KEYS]
     float *weights; // [queries, LANES], sums of e^score lane by lane
     float *max;     // [queries]
+    float *keys;    // [GROUPS, head_dim, LANES], of a step, where the cache is not f32
+    float *values;  // [ATTENTION_KEYS, padded], likewise
     int head_dim;
     int padded;
     int count;
@@ -59,7 +65,9 @@ static struct queries queries_start(const struct attention_task *task)
     queries.scores = queries.outputs + most * (size_t)queries.padded;
     queries.weights = queries.scores + most * ATTENTION_KEYS;
     queries.q = queries.weights + most * LANES;
-    queries.max = queries.q + most * head_dim;
+    queries.keys = queries.q + most * head_dim;
+    queries.values = queries.keys + ATTENTION_KEYS * head_dim;
+    queries.max = queries.values + (size_t)ATTENTION_KEYS * (size_t)queries.padded;
     size_t count = (size_t)queries.count;
     memset(queries.outputs, 0, count * (size_t)queries.padded * sizeof(float));
     memset(queries.weights, 0, count * LANES * sizeof(float));
@@ -75,8 +83,50 @@ static struct queries queries_start(const struct attention_task *task)
     return queries;
 }
 
+/* Makes `count` numbers of the cache f32, LANES by LANES. `scales`: those of the lanes of bytes, or
+ * of all of them where `is_row`. */
+INLINE void expand(const struct attention_task *task, const char *source, size_t count,
+                   const float *scales, bool is_row, float *target)
+{
+    if (task->layout.format == KV_BF16) {
+        for (size_t i = 0; i < count; i += LANES) {
+            vec_store(target + i, vec_load_bf16((const uint16_t *)(const void *)source + i));
+        }
+        return;
+    }
+    struct vec scale = is_row ? vec_set1(*scales) : vec_load(scales);
+    for (size_t i = 0; i < count; i += LANES) {
+        struct vec x = ints_to_vec(ints_load_bytes((const int8_t *)source + i));
+        vec_store(target + i, vec_mul(x, scale));
+    }
+}
+
+/* Makes one group of keys and their values f32. */
+static void expand_group(const struct attention_task *task, const struct queries *queries,
+                         struct step *step, int g, const char *block, int lane)
+{
+    const struct kv_layout *layout = &task->layout;
+    size_t element = kv_element_bytes(layout->format);
+    size_t head_dim = (size_t)queries->head_dim;
+    size_t padded = (size_t)queries->padded;
+    const float *key_scales = (const float *)(const void *)(block + layout->key_scales) + lane;
+    const float *value_scales = (const float *)(const void *)(block + layout->value_scales) + lane;
+    float *keys = queries->keys + (size_t)g * head_dim * LANES;
+    float *values = queries->values + (size_t)g * LANES * padded;
+    expand(task, block + (size_t)lane * head_dim * element, head_dim * LANES, key_scales, false,
+           keys);
+    const char *source = block + layout->values + (size_t)lane * padded * element;
+    for (int i = 0; i < step->valid[g]; i++) {
+        expand(task, source + (size_t)i * padded * element, padded, value_scales + i, true,
+               values + (size_t)i * padded);
+    }
+    step->keys[g] = keys;
+    step->values[g] = values;
+}
+
 /* The step whose first group is number `group_first` of the sequence. */
-static struct step step_at(const struct attention_task *task, int group_first)
+static struct step step_at(const struct attention_task *task, const struct queries *queries,
+                           int group_first)
 {
     int groups_per_block = kv_pad(task->block_tokens) / LANES;
     struct step step = {.position_max = task->positions[task->rows - 1]};
@@ -87,15 +137,19 @@ static struct step step_at(const struct attention_task *task, int group_first)
         if (position > step.position_max) {
             break;
         }
-        const float *keys = task->kv + (size_t)task->block_table[block] * task->block_stride;
-        const float *values = keys + kv_key_floats(task->block_tokens, task->head_dim);
-        step.keys[g] = keys + (size_t)lane * (size_t)task->head_dim;
-        step.values[g] = values + (size_t)lane * (size_t)kv_pad(task->head_dim);
+        const char *head = task->kv + (size_t)task->block_table[block] * task->block_stride;
+        const float *keys = (const float *)(const void *)head;
+        const float *values = (const float *)(const void *)(head + task->layout.values);
+        step.keys[g] = keys + (size_t)lane * (size_t)queries->head_dim;
+        step.values[g] = values + (size_t)lane * (size_t)queries->padded;
         step.position[g] = position;
         int left = task->block_tokens - lane;
         step.valid[g] = left < LANES ? left : LANES;
         step.position_end = position + step.valid[g];
         step.groups = g + 1;
+        if (task->layout.format == KV_BF16 || task->layout.format == KV_INT8) {
+            expand_group(task, queries, &step, g, head, lane);
+        }
     }
     return step;
 }
@@ -107,7 +161,7 @@ INLINE void score_tile(const struct queries *queries, int first, const int rows,
     struct vec sums[ROWS * GROUPS];
     size_t head_dim = (size_t)queries->head_dim;
     const float *q = queries->q + (size_t)first * head_dim;
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < rows * groups; i++) {
         sums[i] = vec_zero();
     }
@@ -115,14 +169,14 @@ INLINE void score_tile(const struct queries *queries, int first, const int rows,
 #pragma GCC unroll 4
         for (int g = 0; g < groups; g++) {
             struct vec key = vec_load(keys[g] + d * LANES);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
             for (int r = 0; r < rows; r++) {
                 struct vec x = vec_set1(q[(size_t)r * head_dim + d]);
                 sums[r * groups + g] = vec_fma(x, key, sums[r * groups + g]);
             }
         }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (int g = 0; g < groups; g++) {
@@ -132,25 +186,39 @@ INLINE void score_tile(const struct queries *queries, int first, const int rows,
     }
 }
 
-static void score(const struct queries *queries, struct range range, const struct step *step)
+INLINE void score_rows(const struct queries *queries, int first, const int rows,
+                       const struct step *step)
 {
-    int i = range.first;
     if (step->groups == GROUPS) {
-        for (; i + ROWS <= range.end; i += ROWS) {
-            score_tile(queries, i, ROWS, step->keys, GROUPS, queries->scores);
-        }
-        for (; i < range.end; i++) {
-            score_tile(queries, i, 1, step->keys, GROUPS, queries->scores);
-        }
+        score_tile(queries, first, rows, step->keys, GROUPS, queries->scores);
         return;
     }
     for (int g = 0; g < step->groups; g++) {
-        for (i = range.first; i + ROWS <= range.end; i += ROWS) {
-            score_tile(queries, i, ROWS, step->keys + g, 1, queries->scores + g * LANES);
+        score_tile(queries, first, rows, step->keys + g, 1, queries->scores + g * LANES);
+    }
+}
+
+/* How many of `left` queries the next tile takes: tiles are as even as can be. */
+static int tile_rows(int left)
+{
+    int tiles = (left + ROWS - 1) / ROWS;
+    return (left + tiles - 1) / tiles;
+}
+
+static void score(const struct queries *queries, struct range range, const struct step *step)
+{
+    for (int i = range.first; i < range.end;) {
+        int rows = tile_rows(range.end - i);
+        switch (rows) {
+#define SCORE_CASE(n)                                                                              \
+    case n:                                                                                        \
+        score_rows(queries, i, n, step);                                                           \
+        break;
+            EACH_ROWS(SCORE_CASE)
+        default:
+            break;
         }
-        for (; i < range.end; i++) {
-            score_tile(queries, i, 1, step->keys + g, 1, queries->scores + g * LANES);
-        }
+        i += rows;
     }
 }
 
@@ -169,6 +237,19 @@ static void mask_group(float *scores, const struct step *step, int g, int positi
     }
 }
 
+/* Makes what a query has so far relative to a new maximum. */
+static void rescale(const struct queries *queries, int i, float max_new)
+{
+    struct vec factor = vec_exp(vec_set1(queries->max[i] - max_new));
+    float *weights = queries->weights + (size_t)i * LANES;
+    float *outputs = queries->outputs + (size_t)i * (size_t)queries->padded;
+    queries->max[i] = max_new;
+    vec_store(weights, vec_mul(vec_load(weights), factor));
+    for (int d = 0; d < queries->padded; d += LANES) {
+        vec_store(outputs + d, vec_mul(vec_load(outputs + d), factor));
+    }
+}
+
 /* Masks one query's scores, turns them into weights and rescales what it has so far. */
 static void weigh(const struct queries *queries, int i, const struct step *step,
                   const struct attention_task *task)
@@ -180,27 +261,24 @@ static void weigh(const struct queries *queries, int i, const struct step *step,
         max = vec_max(max, vec_load(scores + g * LANES));
     }
     float max_new = vec_max_lane(max);
-    struct vec factor = vec_exp(vec_set1(queries->max[i] - max_new));
-    queries->max[i] = max_new;
+    if (max_new != queries->max[i]) { // else all factors are 1
+        rescale(queries, i, max_new);
+    }
     float *weights = queries->weights + (size_t)i * LANES;
-    struct vec sum = vec_mul(vec_load(weights), factor);
+    struct vec sum = vec_load(weights);
     for (int g = 0; g < step->groups; g++) {
         struct vec weight = vec_exp(vec_sub(vec_load(scores + g * LANES), vec_set1(max_new)));
         vec_store(scores + g * LANES, weight);
         sum = vec_add(sum, weight);
     }
     vec_store(weights, sum);
-    float *outputs = queries->outputs + (size_t)i * (size_t)queries->padded;
-    for (int d = 0; d < queries->padded; d += LANES) {
-        vec_store(outputs + d, vec_mul(vec_load(outputs + d), factor));
-    }
 }
 
 /* sums[r][v] += weights[r] * value[v] */
 INLINE void value_add(struct vec *sums, const float *weights, const float *value, const int rows,
                       const int vectors)
 {
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int r = 0; r < rows; r++) {
         struct vec x = vec_set1(weights[r * ATTENTION_KEYS]);
 #pragma GCC unroll 4
@@ -218,7 +296,7 @@ INLINE void value_tile(const struct queries *queries, int first, const int rows,
     size_t padded = (size_t)queries->padded;
     const float *weights = queries->scores + (size_t)first * ATTENTION_KEYS;
     float *outputs = queries->outputs + (size_t)first * padded + d;
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < rows * vectors; i++) {
         sums[i] = vec_load(outputs + (size_t)(i / vectors) * padded + i % vectors * LANES);
     }
@@ -230,7 +308,7 @@ INLINE void value_tile(const struct queries *queries, int first, const int rows,
             value_add(sums, weights + g * LANES + key, value, rows, vectors);
         }
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < rows * vectors; i++) {
         vec_store(outputs + (size_t)(i / vectors) * padded + i % vectors * LANES, sums[i]);
     }
@@ -245,6 +323,23 @@ INLINE void value_rows(const struct queries *queries, int first, const int rows,
     }
     for (; d < queries->padded; d += LANES) {
         value_tile(queries, first, rows, d, 1, step);
+    }
+}
+
+static void add_values(const struct queries *queries, struct range range, const struct step *step)
+{
+    for (int i = range.first; i < range.end;) {
+        int rows = tile_rows(range.end - i);
+        switch (rows) {
+#define VALUE_CASE(n)                                                                              \
+    case n:                                                                                        \
+        value_rows(queries, i, n, step);                                                           \
+        break;
+            EACH_ROWS(VALUE_CASE)
+        default:
+            break;
+        }
+        i += rows;
     }
 }
 
@@ -280,7 +375,7 @@ void KERNEL_NAME(attention)(const struct attention_task *task)
     int row = 0;     // the first that still has keys ahead
     int row_end = 0; // past the last whose window has begun
     for (int group = group_start(task);; group += GROUPS) {
-        struct step step = step_at(task, group);
+        struct step step = step_at(task, &queries, group);
         if (step.groups == 0) {
             break;
         }
@@ -296,13 +391,7 @@ void KERNEL_NAME(attention)(const struct attention_task *task)
         for (int i = range.first; i < range.end; i++) {
             weigh(&queries, i, &step, task);
         }
-        int i = range.first;
-        for (; i + ROWS <= range.end; i += ROWS) {
-            value_rows(&queries, i, ROWS, &step);
-        }
-        for (; i < range.end; i++) {
-            value_rows(&queries, i, 1, &step);
-        }
+        add_values(&queries, range, &step);
     }
     queries_finish(&queries, task);
 }

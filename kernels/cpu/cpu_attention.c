@@ -9,8 +9,7 @@
 size_t cpu_kv_block_bytes(const struct backend *backend, const struct attention_shape *shape)
 {
     (void)backend;
-    return (size_t)shape->kv_heads * kv_head_floats(shape->block_tokens, shape->head_dim) *
-           sizeof(float);
+    return (size_t)shape->kv_heads * kv_layout_of(shape).bytes;
 }
 
 static bool is_sound(const struct attention_shape *shape)
@@ -44,9 +43,8 @@ enum kernel_status cpu_rope_angles(struct backend *backend, const struct rope_an
     return KERNEL_OK;
 }
 
-/* source and target, [head_dim], may be the same; target elements stand `stride` apart. */
-static void rotate(const float *source, const float *rotations, float *target, int head_dim,
-                   size_t stride)
+/* source and target, [head_dim], may be the same. */
+static void rotate(const float *source, const float *rotations, float *target, int head_dim)
 {
     int half = head_dim / 2;
     for (int i = 0; i < half; i++) {
@@ -54,26 +52,61 @@ static void rotate(const float *source, const float *rotations, float *target, i
         float y = source[i + half];
         float c = rotations[2 * i];
         float s = rotations[2 * i + 1];
-        target[(size_t)i * stride] = x * c - y * s;
-        target[(size_t)(i + half) * stride] = y * c + x * s;
+        target[i] = x * c - y * s;
+        target[i + half] = y * c + x * s;
     }
 }
 
-/* Rotates one row's keys into the cache and copies its values there. */
-static void kv_write(const struct rope_kv_write_args *args, const float *key,
-                     const float *rotations, float *block, int slot)
+struct rope_job {
+    const struct cpu_kernels *kernels;
+    const struct rope_kv_write_args *args;
+    struct kv_layout layout;
+};
+
+/* Puts `count` numbers into the cache, elements `stride` apart; gives the scale of bytes. */
+static float kv_store(const struct cpu_kernels *kernels, enum kv_format format, const float *values,
+                      int count, char *target, size_t stride)
 {
-    const struct attention_shape *shape = &args->shape;
+    if (format == KV_INT8) {
+        int8_t bytes[HEAD_DIM_MAX];
+        int32_t sum = 0;
+        float scale = kernels->quantize(values, count, bytes, &sum);
+        for (int i = 0; i < count; i++) {
+            ((int8_t *)target)[(size_t)i * stride] = bytes[i];
+        }
+        return scale;
+    }
+    for (int i = 0; i < count; i++) {
+        if (format == KV_BF16) {
+            ((uint16_t *)(void *)target)[(size_t)i * stride] = dtype_f32_to_bf16(values[i]);
+        } else {
+            ((float *)(void *)target)[(size_t)i * stride] = values[i];
+        }
+    }
+    return 1;
+}
+
+/* Rotates one row's keys and puts them and its values into the cache. `key`: the first head's. */
+static void kv_write(const struct rope_job *job, float *key, const float *rotations, char *block,
+                     int slot)
+{
+    const struct attention_shape *shape = &job->args->shape;
+    const struct kv_layout *layout = &job->layout;
     size_t head_dim = (size_t)shape->head_dim;
-    const float *value = key + (size_t)shape->kv_heads * head_dim;
-    for (int h = 0; h < shape->kv_heads; h++) {
-        float *keys = block + (size_t)h * kv_head_floats(shape->block_tokens, shape->head_dim);
-        float *values = keys + kv_key_floats(shape->block_tokens, shape->head_dim);
-        size_t group = (size_t)slot / 16;
-        rotate(key + (size_t)h * head_dim, rotations, keys + group * head_dim * 16 + slot % 16,
-               shape->head_dim, 16);
-        memcpy(values + (size_t)slot * (size_t)kv_pad(shape->head_dim),
-               value + (size_t)h * head_dim, head_dim * sizeof(float));
+    size_t element = kv_element_bytes(layout->format);
+    size_t key_at = ((size_t)slot / 16 * head_dim * 16 + (size_t)slot % 16) * element;
+    size_t value_at = layout->values + (size_t)slot * (size_t)kv_pad(shape->head_dim) * element;
+    for (int h = 0; h < shape->kv_heads; h++, key += head_dim, block += layout->bytes) {
+        const float *value = key + (size_t)shape->kv_heads * head_dim;
+        rotate(key, rotations, key, shape->head_dim);
+        float key_scale =
+            kv_store(job->kernels, layout->format, key, shape->head_dim, block + key_at, 16);
+        float value_scale =
+            kv_store(job->kernels, layout->format, value, shape->head_dim, block + value_at, 1);
+        if (layout->format == KV_INT8) {
+            ((float *)(void *)(block + layout->key_scales))[slot] = key_scale;
+            ((float *)(void *)(block + layout->value_scales))[slot] = value_scale;
+        }
     }
 }
 
@@ -93,11 +126,6 @@ static int sequence_of(const struct step_arrays *step, int row)
     }
     return low;
 }
-
-struct rope_job {
-    const struct cpu_kernels *kernels;
-    const struct rope_kv_write_args *args;
-};
 
 static void norm_heads(const struct rope_job *job, const struct device_buffer *scale, float *heads,
                        int count)
@@ -119,7 +147,7 @@ static void rope_kv_write_rows(const void *context, struct row_range rows)
     const int32_t *tables = step_ints(step, step->block_tables);
     size_t head_dim = (size_t)shape->head_dim;
     size_t stride = (size_t)(shape->heads + 2 * shape->kv_heads) * head_dim;
-    size_t block_floats = cpu_kv_block_bytes(NULL, shape) / sizeof(float);
+    size_t block_bytes = cpu_kv_block_bytes(NULL, shape);
     for (int r = rows.first; r < rows.end; r++) {
         float *row = floats_of(args->qkv) + (size_t)r * stride;
         float *keys = row + (size_t)shape->heads * head_dim;
@@ -128,11 +156,11 @@ static void rope_kv_write_rows(const void *context, struct row_range rows)
         norm_heads(job, args->k_norm, keys, shape->kv_heads);
         for (int h = 0; h < shape->heads; h++) {
             float *head = row + (size_t)h * head_dim;
-            rotate(head, rotations, head, shape->head_dim, 1);
+            rotate(head, rotations, head, shape->head_dim);
         }
         const int32_t *table = tables + (size_t)sequence_of(step, r) * (size_t)step->blocks_max;
         size_t block = (size_t)table[positions[r] / shape->block_tokens];
-        kv_write(args, keys, rotations, floats_of(args->kv) + block * block_floats,
+        kv_write(job, keys, rotations, (char *)args->kv->data + block * block_bytes,
                  positions[r] % shape->block_tokens);
     }
 }
@@ -144,7 +172,8 @@ enum kernel_status cpu_rope_kv_write(struct backend *backend, const struct rope_
     }
     size_t cost = (size_t)(args->shape.heads + 2 * args->shape.kv_heads) *
                   (size_t)args->shape.head_dim * 2 * ELEMENT_COST;
-    struct rope_job job = {.kernels = cpu_of(backend)->kernels, .args = args};
+    struct rope_job job = {
+        .kernels = cpu_of(backend)->kernels, .args = args, .layout = kv_layout_of(&args->shape)};
     cpu_each_rows(cpu_of(backend), args->step->rows, cost, rope_kv_write_rows, &job);
     return KERNEL_OK;
 }
@@ -187,6 +216,7 @@ static void run_attention(void *context, int index, int thread)
     const struct attention_shape *shape = &args->shape;
     const struct step_arrays *step = args->step;
     const struct tile *tile = &job->tiles[index / shape->kv_heads];
+    const struct kv_layout layout = kv_layout_of(shape);
     int kv_head = index % shape->kv_heads;
     int group = shape->heads / shape->kv_heads;
     size_t first = (size_t)tile->rows.first;
@@ -202,9 +232,9 @@ static void run_attention(void *context, int index, int thread)
         .positions = step_ints(step, step->positions) + first,
         .block_table =
             step_ints(step, step->block_tables) + (size_t)tile->sequence * (size_t)step->blocks_max,
-        .kv = const_floats_of(args->kv) +
-              (size_t)kv_head * kv_head_floats(shape->block_tokens, shape->head_dim),
-        .block_stride = cpu_kv_block_bytes(NULL, shape) / sizeof(float),
+        .kv = (const char *)args->kv->data + (size_t)kv_head * layout.bytes,
+        .block_stride = cpu_kv_block_bytes(NULL, shape),
+        .layout = layout,
         .rows = tile->rows.end - tile->rows.first,
         .group = group,
         .head_dim = shape->head_dim,

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/backend.h"
+
 /* c[rows, columns] = a[rows, k] * panel + bias, where panel is [k, panel_columns], zero-padded. */
 struct product_task {
     const float *a;
@@ -42,6 +44,43 @@ struct int8_task {
 /* Inputs: 255 * 127 times as many fit into the s32 of a sum. */
 enum { INT8_PANEL = 64, INT8_INPUTS_MAX = 65536 };
 
+/* The cache of one layer: [block, kv head, key then value then scales]. Keys stand transposed in
+ * groups of sixteen positions, [group, head_dim, 16], so that one query meets sixteen keys per
+ * instruction; values stand in rows padded to whole vectors, [position, head_dim padded]. Bytes
+ * have a scale per position, f32 [positions padded] for keys and again for values. Padding of f32
+ * and bf16 stays zero. */
+struct kv_layout {
+    enum kv_format format;
+    size_t values; // bytes from the start of a block's head
+    size_t key_scales;
+    size_t value_scales;
+    size_t bytes; // of a block's head
+};
+
+static inline int kv_pad(int count)
+{
+    return (count + 15) / 16 * 16;
+}
+
+static inline size_t kv_element_bytes(enum kv_format format)
+{
+    return format == KV_INT8 ? 1 : format == KV_BF16 ? 2 : 4;
+}
+
+static inline struct kv_layout kv_layout_of(const struct attention_shape *shape)
+{
+    size_t element = kv_element_bytes(shape->kv_format);
+    size_t positions = (size_t)kv_pad(shape->block_tokens);
+    size_t scales = shape->kv_format == KV_INT8 ? positions * sizeof(float) : 0;
+    struct kv_layout layout = {.format = shape->kv_format};
+    layout.values = positions * (size_t)shape->head_dim * element;
+    layout.key_scales =
+        layout.values + (size_t)shape->block_tokens * (size_t)kv_pad(shape->head_dim) * element;
+    layout.value_scales = layout.key_scales + scales;
+    layout.bytes = layout.value_scales + scales;
+    return layout;
+}
+
 /* Some rows of one sequence through the query heads of one key-value head. */
 struct attention_task {
     const float *q; // [rows, q_stride], at the first of `group` heads
@@ -50,8 +89,9 @@ struct attention_task {
     size_t output_stride;
     const int32_t *positions;   // [rows], ascending
     const int32_t *block_table; // of the sequence
-    const float *kv;            // the cache, at the key-value head in block 0
-    size_t block_stride;        // floats from block to block
+    const char *kv;             // the cache, at the key-value head in block 0
+    size_t block_stride;        // bytes from block to block
+    struct kv_layout layout;
     int rows;
     int group;
     int head_dim;
@@ -86,24 +126,6 @@ extern const struct cpu_kernels cpu_kernels_avx512;
 extern const struct cpu_kernels cpu_kernels_avx2;
 extern const struct cpu_kernels cpu_kernels_portable;
 
-/* The cache of one layer: [block, kv head, key then value]. Keys stand transposed in groups of
- * sixteen positions, [group, head_dim, 16], so that one query meets sixteen keys per instruction;
- * values stand in rows padded to whole vectors, [position, head_dim padded]. Padding stays zero. */
-static inline int kv_pad(int count)
-{
-    return (count + 15) / 16 * 16;
-}
-
-static inline size_t kv_key_floats(int block_tokens, int head_dim)
-{
-    return (size_t)kv_pad(block_tokens) * (size_t)head_dim;
-}
-
-static inline size_t kv_head_floats(int block_tokens, int head_dim)
-{
-    return kv_key_floats(block_tokens, head_dim) + (size_t)block_tokens * (size_t)kv_pad(head_dim);
-}
-
 enum {
     ATTENTION_KEYS = 64,        // keys of one softmax step, anchored at multiples of this
     ATTENTION_QUERIES_MAX = 64, // rows * group of one task
@@ -113,9 +135,11 @@ enum {
 
 static inline size_t attention_scratch_floats(int head_dim)
 {
-    // Queries, accumulators, scores, and a maximum and a vector of sums per query.
-    return (size_t)ATTENTION_QUERIES_MAX *
-           ((size_t)head_dim + (size_t)kv_pad(head_dim) + ATTENTION_KEYS + 1 + 16);
+    // Queries, accumulators, scores, and a maximum and a vector of sums per query; the keys and
+    // values of a step, where they are not f32 in the cache.
+    size_t query = (size_t)head_dim + (size_t)kv_pad(head_dim) + ATTENTION_KEYS + 1 + 16;
+    size_t key = (size_t)head_dim + (size_t)kv_pad(head_dim);
+    return (size_t)ATTENTION_QUERIES_MAX * query + (size_t)ATTENTION_KEYS * key;
 }
 
 #endif

@@ -48,6 +48,11 @@ INLINE void ints_store_bytes(int8_t *p, struct ints a)
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(a.v));
 }
 
+INLINE struct ints ints_load_bytes(const int8_t *p)
+{
+    return (struct ints){_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p))};
+}
+
 INLINE int32_t ints_sum(struct ints a)
 {
     return _mm512_reduce_add_epi32(a.v);
@@ -151,6 +156,13 @@ INLINE void ints_store_bytes(int8_t *p, struct ints a)
     __m128i bytes =
         _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128((__m128i *)(void *)p, bytes);
+}
+
+INLINE struct ints ints_load_bytes(const int8_t *p)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return (struct ints){_mm256_cvtepi8_epi32(bytes),
+                         _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))};
 }
 
 INLINE int32_t ints_sum(struct ints a)
@@ -259,6 +271,15 @@ INLINE void ints_store_bytes(int8_t *p, struct ints a)
     for (int i = 0; i < LANES; i++) {
         p[i] = (int8_t)a.lanes[i];
     }
+}
+
+INLINE struct ints ints_load_bytes(const int8_t *p)
+{
+    struct ints result;
+    for (int i = 0; i < LANES; i++) {
+        result.lanes[i] = p[i];
+    }
+    return result;
 }
 
 INLINE int32_t ints_sum(struct ints a)

@@ -354,6 +354,9 @@ INLINE float vec_sum(struct vec a)
 
 INLINE float vec_max_lane(struct vec a)
 {
+#if defined(KERNEL_AVX512)
+    return _mm512_reduce_max_ps(a.v);
+#else
     float lanes[LANES];
     vec_store(lanes, a);
     for (int width = LANES / 2; width > 0; width /= 2) {
@@ -362,6 +365,7 @@ INLINE float vec_max_lane(struct vec a)
         }
     }
     return lanes[0];
+#endif
 }
 
 /* e^a within 2 ulp; 0 below -87 (also for -infinity), e^88 above 88, NaN for NaN. Cephes' reduction

@@ -66,6 +66,9 @@ bool model_open(const char *path, struct backend *backend, const struct model_op
         model_close(model);
         return false;
     }
+    model->kv_format = options->kv_format != KV_AUTO  ? options->kv_format
+                       : model->format == WEIGHTS_F32 ? KV_F32
+                                                      : KV_BF16;
     *model_out = model;
     return true;
 }
@@ -116,6 +119,11 @@ const struct model_config *model_get_config(const struct model *model)
 enum weight_format model_weights(const struct model *model)
 {
     return model->format;
+}
+
+enum kv_format model_kv_format(const struct model *model)
+{
+    return model->kv_format;
 }
 
 int model_block_tokens(const struct model *model)

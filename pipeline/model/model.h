@@ -18,6 +18,7 @@
 struct model_options {
     enum weight_format weights; // AUTO: the fastest format that the backend runs well
     int block_tokens;           // positions of one KV block
+    enum kv_format kv_format;   // AUTO: f32 beside weights in f32, else bf16
 };
 
 struct model;
@@ -32,6 +33,7 @@ void model_close(struct model *model); // accepts NULL
 
 const struct model_config *model_get_config(const struct model *model);
 enum weight_format model_weights(const struct model *model); // what AUTO became
+enum kv_format model_kv_format(const struct model *model);   // what AUTO became
 int model_block_tokens(const struct model *model);           // of model_options
 
 uint64_t model_weights_hash(const struct model *model); // of the tensors as the folder has them

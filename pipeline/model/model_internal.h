@@ -39,6 +39,7 @@ struct model {
     enum weight_format format;
     uint64_t weights_hash;
     int block_tokens;
+    enum kv_format kv_format;
     struct weights *weights;
     struct device_buffer *frequencies; // [head_dim / 2] f32
 
@@ -59,7 +60,8 @@ static inline struct attention_shape model_shape(const struct model *model)
     return (struct attention_shape){.heads = model->config.heads,
                                     .kv_heads = model->config.kv_heads,
                                     .head_dim = model->config.head_dim,
-                                    .block_tokens = model->block_tokens};
+                                    .block_tokens = model->block_tokens,
+                                    .kv_format = model->kv_format};
 }
 
 /* Turns a status into an error that names the operation. */

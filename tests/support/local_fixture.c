@@ -19,39 +19,45 @@ static void on_wake(void *context)
     (void)context;
 }
 
-void local_fixture_open(struct local_fixture *fixture, const char *path, int calls_max,
-                        int max_num_seqs)
-{
-    local_fixture_open_in(fixture, path, WEIGHTS_AUTO, calls_max, max_num_seqs);
-}
-
-void local_fixture_open_in(struct local_fixture *fixture, const char *path,
-                           enum weight_format weights, int calls_max, int max_num_seqs)
+/* `options`: those that differ between tests. */
+static void open_with(struct local_fixture *fixture, const char *path,
+                      struct local_options *options)
 {
     struct error error = {0};
     struct local_model_options model = {.name = "model", .path = path};
     *fixture = (struct local_fixture){0};
     assert_true(pool_open(2, &fixture->pool, &error));
-    struct local_options options = {
-        .models = &model,
-        .models_count = 1,
-        .backend = {.device = BACKEND_CPU, .threads = 2},
-        .weights = weights,
-        .kv_cache_bytes = 64 << 20,
-        .max_num_seqs = max_num_seqs,
-        .max_num_batched_tokens = 512,
-        .enable_prefix_caching = true,
-        .calls_max = calls_max,
-        .pool = fixture->pool,
-        .wake = {on_wake, NULL},
-    };
-    if (!local_open(&options, &fixture->local, &error)) {
+    options->models = &model;
+    options->models_count = 1;
+    options->backend = (struct backend_options){.device = BACKEND_CPU, .threads = 2};
+    options->kv_cache_bytes = 64 << 20;
+    options->max_num_batched_tokens = 512;
+    options->enable_prefix_caching = true;
+    options->pool = fixture->pool;
+    options->wake = (struct generator_wake){on_wake, NULL};
+    if (!local_open(options, &fixture->local, &error)) {
         fail_msg("%s", error.message);
     }
     fixture->route =
         (struct route){.name = bytes_of("model"), .generator = local_generator(fixture->local)};
 }
 
+void local_fixture_open(struct local_fixture *fixture, const char *path, int calls_max,
+                        int max_num_seqs)
+{
+    struct local_options options = {.calls_max = calls_max, .max_num_seqs = max_num_seqs};
+    open_with(fixture, path, &options);
+}
+
+void local_fixture_open_in(struct local_fixture *fixture, const char *path,
+                           enum weight_format weights, enum kv_format kv_format, int calls_max)
+{
+    struct local_options options = {.weights = weights,
+                                    .kv_format = kv_format,
+                                    .calls_max = calls_max,
+                                    .max_num_seqs = calls_max};
+    open_with(fixture, path, &options);
+}
 void local_fixture_close(struct local_fixture *fixture)
 {
     fixture->route.generator->ops->close(fixture->route.generator);

@@ -20,7 +20,7 @@ struct local_fixture {
 void local_fixture_open(struct local_fixture *fixture, const char *path, int calls_max,
                         int max_num_seqs);
 void local_fixture_open_in(struct local_fixture *fixture, const char *path,
-                           enum weight_format weights, int calls_max, int max_num_seqs);
+                           enum weight_format weights, enum kv_format kv_format, int calls_max);
 void local_fixture_close(struct local_fixture *fixture);
 
 /* A prepared call; what preparing says against it is in job->error. `body` is taken over. */

@@ -18,6 +18,7 @@ void model_runner_open(struct model_runner *runner, const char *path,
     struct error error = {0};
     struct model_options model_options = {
         .weights = options->weights == WEIGHTS_AUTO ? WEIGHTS_F32 : options->weights,
+        .kv_format = options->kv_format,
         .block_tokens = options->block_tokens == 0 ? RUNNER_BLOCK_TOKENS : options->block_tokens,
     };
     check(backend_open(&options->backend, &runner->backend, &error), &error);

@@ -84,7 +84,7 @@ static void session_open(struct session *session)
 {
     struct error error = {0};
     const struct backend_options backend = {.threads = 2};
-    const struct model_options model = {WEIGHTS_F32, 16};
+    const struct model_options model = {WEIGHTS_F32, 16, KV_F32};
     *session = (struct session){.cases = calloc(CASES_MAX, sizeof *session->cases),
                                 .mutex = PTHREAD_MUTEX_INITIALIZER,
                                 .has_finished = PTHREAD_COND_INITIALIZER};

@@ -25,6 +25,7 @@ struct answer {
 struct setting {
     const char *folder;
     enum weight_format weights;
+    enum kv_format kv_format;
     int threads;
     int blocks_count;
     int max_num_seqs;
@@ -50,7 +51,7 @@ static void on_finish(void *context, struct sequence *sequence)
 
 static struct model *open_model(const struct setting *setting, struct backend *backend)
 {
-    const struct model_options options = {setting->weights, BLOCK_TOKENS};
+    const struct model_options options = {setting->weights, BLOCK_TOKENS, setting->kv_format};
     struct model *model = NULL;
     struct error error = {0};
     if (!model_open(setting->folder, backend, &options, &model, &error)) {
@@ -171,7 +172,7 @@ static bool can_run(enum weight_format weights)
     return status == KERNEL_OK;
 }
 
-static void check_folder(const char *folder, enum weight_format weights)
+static void check_folder(const char *folder, enum weight_format weights, enum kv_format kv_format)
 {
     if (access(folder, R_OK) != 0) {
         print_message("no %s\n", folder);
@@ -190,7 +191,7 @@ static void check_folder(const char *folder, enum weight_format weights)
                                              .output_max = OUTPUT_MAX,
                                              .shared_prefixes_count = 2};
     workload_open(&workload, &options, &random);
-    const struct setting setting = {folder, weights, 1, 64, 1, 256, false};
+    const struct setting setting = {folder, weights, kv_format, 1, 64, 1, 256, false};
     struct answer alone[REQUESTS] = {0};
     for (int i = 0; i < REQUESTS; i++) {
         (void)run_together(&setting, &workload, &i, 1, &alone[i]);
@@ -219,25 +220,25 @@ static void check_folder(const char *folder, enum weight_format weights)
 static void test_llama_in_f32_gives_what_each_request_gives_alone(void **state)
 {
     (void)state;
-    check_folder(DATA_DIR "/families/llama", WEIGHTS_F32);
+    check_folder(DATA_DIR "/families/llama", WEIGHTS_F32, KV_F32);
 }
 
 static void test_qwen2_in_bf16_gives_what_each_request_gives_alone(void **state)
 {
     (void)state;
-    check_folder(DATA_DIR "/families/qwen2", WEIGHTS_BF16);
+    check_folder(DATA_DIR "/families/qwen2", WEIGHTS_BF16, KV_BF16);
 }
 
 static void test_qwen2_in_int8_gives_what_each_request_gives_alone(void **state)
 {
     (void)state;
-    check_folder(DATA_DIR "/families/qwen2", WEIGHTS_INT8);
+    check_folder(DATA_DIR "/families/qwen2", WEIGHTS_INT8, KV_INT8);
 }
 
 static void test_mixtral_in_f32_gives_what_each_request_gives_alone(void **state)
 {
     (void)state;
-    check_folder(DATA_DIR "/families/mixtral", WEIGHTS_F32);
+    check_folder(DATA_DIR "/families/mixtral", WEIGHTS_F32, KV_F32);
 }
 
 int main(void)

@@ -238,8 +238,8 @@ static void check_invariance(struct backend *backend, enum weight_format format,
     }
     for (int rows = 1; rows <= INVARIANT_ROWS; rows++) {
         int last = INVARIANT_ROWS - rows;
-        int firsts[] = {0, last, noise_below(&noise, last + 1)};
-        for (int i = 0; i < 3; i++) {
+        int firsts[] = {noise_below(&noise, last + 1), 0, last};
+        for (int i = 0; i < (rows <= 40 ? 3 : 1); i++) {
             float *together = product(backend, weight, &problem, firsts[i], rows);
             int same = memcmp(together, (char *)alone + (size_t)firsts[i] * row_bytes,
                               row_bytes * (size_t)rows);

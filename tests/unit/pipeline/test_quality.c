@@ -64,10 +64,10 @@ static int answer_wave(struct local_fixture *fixture, FILE *file, char **texts)
 }
 
 /* The greedy answers to all documents; returns how many. */
-static int answer_all(enum weight_format weights, char **texts)
+static int answer_all(enum weight_format weights, enum kv_format kv_format, char **texts)
 {
     struct local_fixture fixture;
-    local_fixture_open_in(&fixture, SCRIBE, weights, WAVE, 32);
+    local_fixture_open_in(&fixture, SCRIBE, weights, kv_format, WAVE);
     FILE *file = documents_open();
     assert_non_null(file);
     int count = 0;
@@ -80,22 +80,43 @@ static int answer_all(enum weight_format weights, char **texts)
     return count;
 }
 
+static char *exact[DOCUMENTS_MAX];
+static int exact_count;
+
+static void check_answers(enum kv_format kv_format)
+{
+    static char *rounded[DOCUMENTS_MAX];
+    exact_count = exact_count == 0 ? answer_all(WEIGHTS_F32, KV_F32, exact) : exact_count;
+    assert_true(exact_count >= (documents_wanted == 0 ? 200 : documents_wanted));
+    assert_int_equal(answer_all(WEIGHTS_INT8, kv_format, rounded), exact_count);
+    int same = 0;
+    for (int i = 0; i < exact_count; i++) {
+        same += strcmp(exact[i], rounded[i]) == 0 ? 1 : 0;
+        free(rounded[i]);
+    }
+    print_message("%d of %d answers are the same\n", same, exact_count);
+    assert_true(same * 100 >= exact_count * 99);
+}
+
 static void test_greedy_answers_in_int8_are_those_in_f32(void **state)
 {
     (void)state;
-    static char *exact[DOCUMENTS_MAX];
-    static char *rounded[DOCUMENTS_MAX];
-    int count = answer_all(WEIGHTS_F32, exact);
-    assert_int_equal(answer_all(WEIGHTS_INT8, rounded), count);
-    assert_true(count >= (documents_wanted == 0 ? 200 : documents_wanted));
-    int same = 0;
-    for (int i = 0; i < count; i++) {
-        same += strcmp(exact[i], rounded[i]) == 0 ? 1 : 0;
+    check_answers(KV_AUTO);
+}
+
+static void test_greedy_answers_with_an_int8_cache_are_those_in_f32(void **state)
+{
+    (void)state;
+    check_answers(KV_INT8);
+}
+
+static int free_exact(void **state)
+{
+    (void)state;
+    for (int i = 0; i < exact_count; i++) {
         free(exact[i]);
-        free(rounded[i]);
     }
-    print_message("%d of %d answers are the same\n", same, count);
-    assert_true(same * 100 >= count * 99);
+    return 0;
 }
 
 /* Natural log of the probability of `token` under one row of logits. */
@@ -112,12 +133,11 @@ static double log_probability(const float *logits, int vocabulary, int32_t token
     return logits[token] - max - log(sum);
 }
 
-static double perplexity(const char *path, enum weight_format weights, const int32_t *tokens,
-                         int count)
+static double perplexity(const char *path, const struct runner_options *options,
+                         const int32_t *tokens, int count)
 {
-    struct runner_options options = {.backend = {.threads = 2}, .weights = weights};
     struct model_runner runner;
-    model_runner_open(&runner, path, &options);
+    model_runner_open(&runner, path, options);
     size_t width = (size_t)runner.vocabulary;
     float *logits = malloc((size_t)count * width * sizeof(float));
     assert_non_null(logits);
@@ -148,11 +168,17 @@ static void check_perplexity(const char *folder)
         tokens[i] = (int32_t)json_integer_value(json_array_get(ids, (size_t)i));
     }
     json_decref(golden);
-    double exact = perplexity(folder, WEIGHTS_F32, tokens, count);
-    double rounded = perplexity(folder, WEIGHTS_INT8, tokens, count);
-    print_message("perplexity over %d tokens: %.5f in f32, %.5f in int8\n", count, exact, rounded);
-    assert_true(exact > 1);
-    assert_true(rounded < exact * 1.01);
+    struct runner_options options = {.backend = {.threads = 2}, .weights = WEIGHTS_F32};
+    double before = perplexity(folder, &options, tokens, count);
+    assert_true(before > 1);
+    options.weights = WEIGHTS_INT8;
+    for (enum kv_format format = KV_F32; format <= KV_INT8; format++) {
+        options.kv_format = format;
+        double after = perplexity(folder, &options, tokens, count);
+        print_message("perplexity over %d tokens: %.5f in f32, %.5f in int8 with cache format %d\n",
+                      count, before, after, (int)format);
+        assert_true(after < before * 1.01);
+    }
 }
 
 static void test_perplexity_of_stories260k_in_int8_rises_by_less_than_a_hundredth(void **state)
@@ -165,8 +191,9 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_greedy_answers_in_int8_are_those_in_f32),
+        cmocka_unit_test(test_greedy_answers_with_an_int8_cache_are_those_in_f32),
         cmocka_unit_test(test_perplexity_of_stories260k_in_int8_rises_by_less_than_a_hundredth),
     };
     documents_wanted = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 0;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, free_exact);
 }
