@@ -12,11 +12,11 @@
 #include "schemas/base/buffer.h"
 #include "schemas/base/check.h"
 #include "schemas/records/record_codec.h"
-#include "worker/dead_letter.h"
 #include "worker/id_set.h"
 #include "worker/kafka_client.h"
 #include "worker/progress.h"
 #include "worker/registry.h"
+#include "worker/replay_mark.h"
 #include "worker/results_file.h"
 #include "worker/run_reader.h"
 #include "worker/topic_scan.h"
@@ -434,9 +434,17 @@ static void find_missing(struct collect *collect)
         .take = name_missing,
         .context = collect,
     };
-    bool ok = run_reader_requests(
-        &reader, options->manifest == NULL ? &from_beginning : &options->manifest->requests,
-        &result->naming);
+    bool ok = true;
+    if (options->manifest != NULL && options->manifest->topic[0] != '\0') {
+        reader.topic = options->manifest->topic;
+        ok = run_reader_requests(&reader, &options->manifest->requests, &result->naming);
+    } else {
+        const struct config_names *topics = &options->config->topics.requests;
+        for (size_t i = 0; i < topics->count && ok; i++) {
+            reader.topic = topics->items[i];
+            ok = run_reader_requests(&reader, &from_beginning, &result->naming);
+        }
+    }
     result->unsent = !ok || result->unsent < 0 ? 0 : result->unsent;
 }
 

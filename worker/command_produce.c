@@ -197,11 +197,10 @@ int command_produce(int argc, char **argv)
     struct options options = {
         .name = "produce",
         .arguments = "[FILE...]",
-        .about =
-            "Puts the requests of OpenAI batch files, or of a folder of documents, on\n"
-            "the first of topics.requests. Everything is checked before anything is sent; what is\n"
-            "invalid is told with its line. The run's manifest goes to topics.runs.\n"
-            "Exit code: 0 all sent, 1 some invalid or not sent, 2 usage or configuration.\n",
+        .about = "Puts the requests of OpenAI batch files, or of a folder of documents, on a\n"
+                 "topic. Everything is checked before anything is sent; what is invalid is\n"
+                 "told with its line. The run's manifest goes to topics.runs.\n"
+                 "Exit code: 0 all sent, 1 some invalid or not sent, 2 usage or configuration.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],
         .arguments_max = FILES_MAX,

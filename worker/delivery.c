@@ -106,6 +106,7 @@ static bool encode_dead_letter(const struct delivery_setting *setting, struct de
     bool is_undecodable = job->error.kind == ERROR_UNDECODABLE;
     struct dead_letter letter = {
         .source = job->source,
+        .run_id = job->request.run_id,
         .group = bytes_of(setting->group),
         .worker_id = bytes_of(setting->config->worker_id),
         .stage = bytes_of(is_undecodable ? "decode" : "answer"),

@@ -15,6 +15,7 @@ struct command {
 static const struct command commands[] = {
     {"produce", "puts requests on a Kafka topic", command_produce},
     {"collect", "reads the results of a run", command_collect},
+    {"replay", "sends dead letters back to their topic", command_replay},
     {"broker", "runs a Kafka broker in memory, for trials", command_broker},
     {"work", "answers the requests of a Kafka topic", command_work},
     {"batch", "answers a file of OpenAI Batch lines, without Kafka", command_batch},

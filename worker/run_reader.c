@@ -3,8 +3,8 @@
 
 #include "schemas/base/arena.h"
 #include "schemas/records/record_codec.h"
-#include "worker/dead_letter.h"
 #include "worker/registry.h"
+#include "worker/replay_mark.h"
 #include "worker/topic_scan.h"
 
 enum { BODY_BYTES_MAX = 256 << 20 };

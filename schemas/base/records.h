@@ -208,6 +208,7 @@ struct control {
  */
 struct dead_letter {
     struct source source;
+    struct bytes run_id;        // as the value says; may be absent: then the header counts
     struct bytes group;         // the consumer group
     struct bytes worker_id;     // worker.id
     struct bytes stage;         // "decode", "answer", "publish"

@@ -8,7 +8,7 @@
 
 #include "schemas/records/text.h"
 
-enum { OWN_MAX = 9 }; // the most that we set: a dead letter's
+enum { OWN_MAX = 10 }; // the most that we set: a dead letter's
 
 static const char RUN_ID[] = "millrace-run-id";
 static const char CONNECT[] = "__connect.errors.";
@@ -212,6 +212,10 @@ bool headers_of_dead_letter(const struct dead_letter *letter, const struct heade
     add_present(&builder, "__connect.errors.class.name", letter->class_name);
     add_present(&builder, "__connect.errors.exception.class.name", letter->error_kind);
     add_present(&builder, "__connect.errors.exception.message", letter->error_message);
+    if ((request == NULL || headers_run_id(request).data == NULL) && letter->run_id.size >= 1 &&
+        letter->run_id.size <= RUN_ID_BYTES_MAX) {
+        add(&builder, RUN_ID, letter->run_id);
+    }
     copy_request(&builder, request, true);
     return finish(&builder, out, dropped_out, error);
 }

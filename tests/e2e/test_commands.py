@@ -9,7 +9,7 @@ from support import millrace
 from support.jobs import chat, demo_jobs, read_lines, text_of, write_lines
 from support.server import ROOT
 
-COMMANDS = ["work", "produce", "collect", "batch", "broker", "model", "settings"]
+COMMANDS = ["work", "produce", "collect", "replay", "batch", "broker", "model", "settings"]
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])

@@ -239,3 +239,187 @@ def test_wrong_use_of_runs_ends_with_2(scripted, tmp_path):
     no_run = millrace.run("produce", *options, "--missing", jobs(tmp_path, 1))
     assert no_run.returncode == 2
     assert "--run-id" in no_run.stderr
+
+
+def replay(options, *more):
+    return millrace.run("replay", "--dead-letters", *options, "--json", *more)
+
+
+def wait_for_records(kafka, topic, count):
+    wait_until(lambda: len(consume_quiet(kafka.bootstrap, topic, 0.5)) >= count, DEADLINE_S, topic)
+
+
+@pytest.fixture
+def failed_run(kafka, topics, scripted, tmp_path, run_worker):
+    """Run "r" of ten records, of which three are too large for the worker."""
+    config, options = scripted
+    requests = [chat(f"job-{i}", "x" * (3000 if i in (2, 5, 7) else 10)) for i in range(10)]
+    source = write_lines(tmp_path / "jobs.jsonl", requests)
+    sent = millrace.run("produce", *options, "--run-id", "r", source)
+    assert sent.returncode == 0, sent.stderr
+    worker = run_worker(config | {"record.bytes.max": 1024}, "small")
+    wait_for_records(kafka, topics.dead_letters, 3)
+    return config, options, worker
+
+
+def test_produce_collect_dead_letters_replay_collect(
+    failed_run, kafka, topics, tmp_path, run_worker
+):
+    config, options, worker = failed_run
+    output = tmp_path / "out.jsonl"
+    summary = summary_of(collect(options, "r", output), 1)
+    assert (summary["ok"], summary["dead_lettered"]) == (7, 3)
+    before = [line["custom_id"] for line in read_lines(output)]
+    assert worker.stop(30) == 0
+    run_worker(config, "large")
+    dry = summary_of(replay(options, "--dry-run"))
+    assert (dry["matched"], dry["sent"], dry["dry_run"]) == (3, 3, True)
+    first = summary_of(replay(options))
+    assert (first["sent"], first["sent_before"]) == (3, 0)
+    second = summary_of(replay(options))
+    assert (second["matched"], second["sent"], second["sent_before"]) == (3, 0, 3)
+    summary = summary_of(collect(options, "r", output))
+    assert (summary["ok"], summary["dead_lettered"], summary["replayed"]) == (10, 0, 3)
+    assert [line["custom_id"] for line in read_lines(output)] == before
+    again = tmp_path / "again.jsonl"
+    summary_of(collect(options, "r", again))
+    assert again.read_bytes() == output.read_bytes()
+    # The run is whole: there is nothing for produce to send.
+    missing = ["--run-id", "r", "--missing", "--json", tmp_path / "jobs.jsonl"]
+    sent = summary_of(millrace.run("produce", *options, *missing))
+    assert (sent["records"], sent["present"]) == (0, 10)
+    summary_of(collect(options, "r", again))
+
+
+def test_a_letter_goes_back_byte_for_byte_with_key_and_headers(failed_run, kafka, topics):
+    _, options, worker = failed_run
+    assert worker.stop(30) == 0
+    value = b"\x00\x01 not a request \xff"
+    headers = [("traceparent", b"00-1"), ("own", b"\xfe\x00")]
+    produce(kafka.bootstrap, topics.requests, [(b"k\x00", value, headers)])
+    written = consume_quiet(kafka.bootstrap, topics.requests)
+    (request,) = [message for message in written if message.value() == value]
+    errors = {"topic": topics.requests, "partition": request.partition(),
+              "offset": request.offset(), "exception.class.name": "internal"}
+    letter = headers + [(f"__connect.errors.{k}", str(v).encode()) for k, v in errors.items()]
+    produce(kafka.bootstrap, topics.dead_letters, [(b"k\x00", value, letter)])
+    assert summary_of(replay(options, "--reason", "internal"))["sent"] == 1
+    written = consume_quiet(kafka.bootstrap, topics.requests)
+    found = [message for message in written if message.value() == value]
+    (back,) = [message for message in found if message.offset() > request.offset()]
+    assert (back.key(), back.partition()) == (b"k\x00", request.partition())
+    origin = f"{topics.requests}/{request.partition()}/{request.offset()}".encode()
+    marks = [("millrace-replays", b"1"), ("millrace-replay-of", origin)]
+    assert back.headers() == marks + headers
+
+
+def letter(topics, partition=0, offset=0, run_id="r", reason="internal", replays=None, **more):
+    """A dead letter as a worker writes it."""
+    errors = {"topic": topics.requests, "partition": partition, "offset": offset,
+              "exception.class.name": reason} | more
+    headers = [(f"__connect.errors.{name}", str(value).encode()) for name, value in errors.items()]
+    headers += [("millrace-run-id", run_id.encode())]
+    if replays:
+        headers += [("millrace-replays", str(replays).encode())]
+        headers += [("millrace-replay-of", f"{topics.requests}/0/0".encode())]
+    return f"key-{partition}-{offset}", b"{}", headers
+
+
+def test_letters_are_chosen_by_filter(kafka, topics, scripted):
+    _, options = scripted
+    letters = [letter(topics, 0, i) for i in range(10)]
+    letters += [letter(topics, 1, i, "s", "undecodable") for i in range(5)]
+    elsewhere = f"{topics.requests}.elsewhere"
+    kafka.create_topics([elsewhere])
+    letters += [letter(topics, 2, 0, topic=elsewhere)]
+    produce(kafka.bootstrap, topics.dead_letters, letters)
+    cases = {
+        (): 15,
+        ("--run-id", "s"): 5,
+        ("--reason", "internal"): 10,
+        ("--partition", 1): 5,
+        ("--partition", 0, "--offsets", "3-5"): 3,
+        ("--partition", 0, "--offsets", 3): 1,
+        ("--run-id", "r", "--reason", "undecodable"): 0,
+        ("--since", "2020-01-01"): 15,
+        ("--until", "2020-01-01T00:00:00Z"): 0,
+    }
+    for filters, count in cases.items():
+        assert summary_of(replay(options, "--dry-run", *filters))["sent"] == count, filters
+    assert ids_on(kafka, topics.requests) == []
+    for filters, count in [(("--partition", 0, "--offsets", "3-5"), 3), (("--run-id", "r"), 7),
+                           ((), 5), ((), 0)]:
+        assert summary_of(replay(options, *filters))["sent"] == count, filters
+    expected = {key for key, _, _ in letters[:15]}
+    counts = collections.Counter(ids_on(kafka, topics.requests))
+    assert counts.keys() == expected and set(counts.values()) == {1}
+    # Unless it is asked for, a letter of another topic goes nowhere.
+    assert ids_on(kafka, elsewhere) == []
+    assert summary_of(replay(options, "--topic", elsewhere))["sent"] == 1
+    assert ids_on(kafka, elsewhere) == ["key-2-0"]
+
+
+def test_the_loop_of_failing_and_sending_back_ends(kafka, topics, scripted, run_worker):
+    config, options = scripted
+    run_worker(config)
+    produce(kafka.bootstrap, topics.requests, [("k", b"no request", [("millrace-run-id", b"r")])])
+    for count in range(1, 4):
+        wait_for_records(kafka, topics.dead_letters, count)
+        assert summary_of(replay(options))["sent"] == 1
+    wait_for_records(kafka, topics.dead_letters, 4)
+    refused = replay(options)
+    summary = summary_of(refused, 1)
+    assert (summary["sent"], summary["sent_before"], summary["exhausted"]) == (0, 3, 1)
+    more = summary_of(replay(options, "--max-replays", 4))
+    assert more["sent"] == 1
+    wait_for_records(kafka, topics.dead_letters, 5)
+    origins = {headers_of(m).get("millrace-replay-of") for m in
+               consume_quiet(kafka.bootstrap, topics.dead_letters)} - {None}
+    assert len(origins) == 1  # of the first request, through all rounds
+    (run,) = [json.loads(m.value()) for m in consume_quiet(kafka.bootstrap, topics.runs)
+              if m.key() == f"replayed/{topics.dead_letters}/r".encode()][-1:]
+    assert run["records"] == 4
+
+
+def test_a_killed_replay_goes_on_and_sends_each_letter_once(kafka, topics, scripted):
+    _, options = scripted
+    count = 100_000
+    produce(kafka.bootstrap, topics.dead_letters,
+            (letter(topics, i % 3, i // 3) for i in range(count)))
+    process = start("replay", "--dead-letters", *options)
+    reader = watch(kafka, topics.requests)
+    wait_until(lambda: reader() >= count / 5, DEADLINE_S, "some letters sent back")
+    process.kill()
+    process.communicate()
+    summary = summary_of(replay(options))
+    assert 0 < summary["sent_before"] < count
+    assert summary["sent"] + summary["sent_before"] == count
+    counts = collections.Counter(ids_on(kafka, topics.requests))
+    assert len(counts) == count and set(counts.values()) == {1}
+
+
+def test_a_letter_without_value_is_not_sent_back(kafka, topics, scripted):
+    _, options = scripted
+    key, _, headers = letter(topics)
+    produce(kafka.bootstrap, topics.dead_letters, [(key, None, headers)])
+    summary = summary_of(replay(options), 1)
+    assert (summary["sent"], summary["without_value"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--dead-letters", "--offsets", "1-2"],
+        ["--dead-letters", "--partition", "0", "--offsets", "2-1"],
+        ["--dead-letters", "--since", "yesterday"],
+        ["--dead-letters", "--until", "2026-02-30"],
+        ["--dead-letters", "--max-replays", "0"],
+        ["--dead-letters", "--topic", "not-there"],
+    ],
+)
+def test_wrong_use_of_replay_ends_with_2(scripted, arguments):
+    _, options = scripted
+    result = millrace.run("replay", *options, *arguments)
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.strip()

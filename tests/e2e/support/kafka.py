@@ -5,7 +5,7 @@ import subprocess
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from support.ports import free_ports
+from support.ports import free_ports, wait_until
 from support.server import ROOT, Server, fetch
 
 CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
@@ -48,6 +48,12 @@ class Kafka(Server):
         topics = [NewTopic(name, partitions, 1, config=config or {}) for name in names]
         for future in self.admin.create_topics(topics).values():
             future.result(30)
+        wait_until(lambda: all(map(self.has_leaders, names)), 30, "the leaders of new topics")
+
+    def has_leaders(self, name):
+        topic = self.admin.list_topics(name, timeout=10).topics[name]
+        leaders = [partition.leader for partition in topic.partitions.values()]
+        return topic.error is None and leaders != [] and min(leaders) >= 0
 
     def topic_config(self, name):
         resource = ConfigResource(ConfigResource.Type.TOPIC, name)

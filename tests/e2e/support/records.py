@@ -36,9 +36,21 @@ def produce(bootstrap, topic, records):
     assert not failures, failures[:3]
 
 
+def end_offset(consumer, topic, partition, timeout_s=10):
+    """A partition that was created just now may not have its leader yet."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)[1]
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 def end_offsets(consumer, topic):
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-    return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in partitions}
+    return {p: end_offset(consumer, topic, p) for p in partitions}
 
 
 def open_reader(bootstrap, topic, isolation="read_committed"):

@@ -213,6 +213,16 @@ static void a_dead_letter_says_where_and_why(void **state)
     assert_header(&fixture->made, 8, "__connect.errors.exception.message", "custom_id is missing");
     assert_header(&fixture->made, 9, "ce_id", "the request's");
     assert_header(&fixture->made, 10, "millrace-run-id", "r");
+
+    struct dead_letter by_value = letter;
+    by_value.run_id = bytes_of("by value");
+    assert_true(headers_of_dead_letter(&by_value, &request, fixture->arena, &fixture->made,
+                                       &fixture->dropped, &fixture->error));
+    assert_int_equal(fixture->made.count, 11);
+    request.count = 2; // without a run of its own
+    assert_true(headers_of_dead_letter(&by_value, &request, fixture->arena, &fixture->made,
+                                       &fixture->dropped, &fixture->error));
+    assert_header(&fixture->made, 9, "millrace-run-id", "by value");
 }
 
 static void an_arena_that_is_full_is_an_error(void **state)

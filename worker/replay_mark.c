@@ -1,7 +1,8 @@
-/* dead_letter: headers in, numbers out. */
-#include "worker/dead_letter.h"
+/* replay_mark: headers in, numbers out. */
+#include "worker/replay_mark.h"
 
-#include <stdlib.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "worker/topic_scan.h"
@@ -24,7 +25,7 @@ static int64_t read_digits(struct bytes text)
     return number;
 }
 
-bool replay_origin_parse(struct bytes text, struct source *source_out)
+bool replay_mark_parse_origin(struct bytes text, struct source *source_out)
 {
     const char *end = text.data + text.size;
     const char *first = text.size == 0 ? NULL : memchr(text.data, '/', text.size);
@@ -47,9 +48,15 @@ bool replay_mark_read(const rd_kafka_message_t *message, struct replay_mark *mar
     int64_t replays = read_digits(message_header(message, REPLAYS_HEADER));
     struct source origin;
     if (replays < 1 || replays > REPLAYS_MAX ||
-        !replay_origin_parse(message_header(message, ORIGIN_HEADER), &origin)) {
+        !replay_mark_parse_origin(message_header(message, ORIGIN_HEADER), &origin)) {
         return false;
     }
     *mark_out = (struct replay_mark){(int32_t)replays, origin};
     return true;
+}
+
+void replay_mark_print_origin(const struct source *source, char text_out[ORIGIN_BYTES_MAX])
+{
+    (void)snprintf(text_out, ORIGIN_BYTES_MAX, "%.*s/%" PRId32 "/%" PRId64, (int)source->topic.size,
+                   source->topic.data, source->partition, source->offset);
 }
