@@ -28,9 +28,28 @@ def commit():
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
-def medians(runs):
+def medians(runs, digits=2):
     """-> the median of each figure over runs that have the same ones."""
-    return {name: round(statistics.median(run[name] for run in runs), 2) for name in runs[0]}
+    return {name: round(statistics.median(run[name] for run in runs), digits) for name in runs[0]}
+
+
+class OthersLoad:
+    """The share of the machine's CPU time that others took while this process and those that it
+    has waited for ran."""
+
+    TICKS = os.sysconf("SC_CLK_TCK")
+
+    def __init__(self):
+        self.start = self.read()
+
+    def read(self):
+        fields = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        values = [int(field) / self.TICKS for field in fields]
+        return sum(values), sum(values) - values[3] - values[4], sum(os.times()[:4])
+
+    def share(self):
+        total, busy, own = (b - a for a, b in zip(self.start, self.read()))
+        return max(0.0, (busy - own) / total) if total > 0 else 0.0
 
 
 def finish(bench, figures, keep, command=None):
