@@ -20,31 +20,6 @@ enum {
     FULL_BEFORE_PAUSE_MS = 200,
 };
 
-static size_t quota_of(const struct consumer *consumer)
-{
-    // Several partitions together may fill the worker, one alone may not, so that a flooded one
-    // leaves room for the others.
-    size_t quota = (size_t)consumer->config->intake_records_max;
-    if (consumer->partitions_count > 1) {
-        quota = quota * 2 / (consumer->partitions_count + 1);
-    }
-    return quota > 0 ? quota : 1;
-}
-
-static bool is_blocked(const struct consumer *consumer, const struct partition *partition,
-                       int64_t offset)
-{
-    return offsets_unfinished(partition->offsets) >= quota_of(consumer) ||
-           !offsets_has_room(partition->offsets, offset);
-}
-
-bool consumer_has_share(const struct consumer *consumer, const struct partition *partition)
-{
-    int64_t ahead = offsets_next(partition->offsets) + PARTITION_WINDOW / 2;
-    return offsets_unfinished(partition->offsets) <= quota_of(consumer) * 3 / 4 &&
-           offsets_has_room(partition->offsets, ahead);
-}
-
 /* Whether a paused partition has so much room that it is worth to fetch again. */
 static bool may_resume(const struct consumer *consumer, const struct partition *partition)
 {
@@ -93,6 +68,15 @@ static bool is_holding(const struct consumer *consumer, const struct partition *
     return partition->held_count > 0;
 }
 
+/* Whether what is prefetched of a partition stands in the way of another topic's: it has had its
+ * share for a while, so the queue moves only as fast as its records are answered. */
+static bool is_in_the_way(const struct consumer *consumer, const struct partition *partition)
+{
+    return consumer->records.topics_count > 1 && partition->held_count > 0 &&
+           partition->blocked_since_ms != 0 &&
+           uv_now(consumer->loop) - partition->blocked_since_ms >= FULL_BEFORE_PAUSE_MS;
+}
+
 /* Leaves the queue alone while a message waits whose partition still delivers. */
 static void update_full(struct consumer *consumer)
 {
@@ -108,10 +92,34 @@ static void update_full(struct consumer *consumer)
     }
 }
 
+/* Whether another partition's record goes first: it found no room at all, and a large one never
+ * would while small ones take what comes free. */
+static bool is_behind(const struct consumer *consumer, const struct partition *partition)
+{
+    const struct partition *next = consumer->next_in_line;
+    return next != NULL && next != partition && next->held_count > 0;
+}
+
+/* Remembers what came of an offer, for the order of the next ones. */
+static void note(struct consumer *consumer, struct partition *partition, enum intake_result result)
+{
+    if (result == INTAKE_FULL && !is_behind(consumer, partition)) {
+        consumer->next_in_line = partition;
+    } else if (result != INTAKE_FULL && consumer->next_in_line == partition) {
+        consumer->next_in_line = NULL;
+    }
+    if (result == INTAKE_BLOCKED && partition->blocked_since_ms == 0) {
+        partition->blocked_since_ms = uv_now(consumer->loop);
+    } else if (result == INTAKE_TAKEN && partition->blocked_since_ms != 0 &&
+               consumer_has_share(consumer, partition)) {
+        partition->blocked_since_ms = 0;
+    }
+}
+
 static enum intake_result offer(struct consumer *consumer, struct partition *partition,
                                 const rd_kafka_message_t *message)
 {
-    if (is_blocked(consumer, partition, message->offset)) {
+    if (is_behind(consumer, partition) || !offsets_has_room(partition->offsets, message->offset)) {
         return INTAKE_BLOCKED;
     }
     if (offsets_is_done(partition->offsets, message->offset)) {
@@ -122,6 +130,7 @@ static enum intake_result offer(struct consumer *consumer, struct partition *par
     if (result == INTAKE_TAKEN) {
         CHECK(offsets_deliver(partition->offsets, message->offset));
     }
+    note(consumer, partition, result);
     return result;
 }
 
@@ -286,7 +295,8 @@ static void retry_held(struct consumer *consumer)
     if (consumer->is_draining) {
         return;
     }
-    bool has_room = true;
+    bool has_room =
+        consumer->next_in_line == NULL || retry_partition(consumer, consumer->next_in_line);
     for (struct partition *partition = consumer->partitions; partition != NULL && has_room;
          partition = partition->next) {
         has_room = partition->held_count == 0 || retry_partition(consumer, partition);
@@ -329,8 +339,9 @@ static void on_tick(uv_timer_t *handle)
     if (consumer->is_full &&
         uv_now(consumer->loop) - consumer->full_since_ms >= FULL_BEFORE_PAUSE_MS) {
         change_pause(consumer, true, is_holding);
-        update_full(consumer);
     }
+    change_pause(consumer, true, is_in_the_way);
+    update_full(consumer);
     consumer->wants_retry = true;
     turn(consumer);
 }
@@ -436,6 +447,8 @@ bool consumer_open(uv_loop_t *loop, const struct config *config, const struct co
     consumer->loop = loop;
     consumer->config = config;
     consumer->end = *end;
+    share_init(&consumer->records, (size_t)config->intake_records_max);
+    share_init(&consumer->bytes, (size_t)config->intake_bytes_max);
     consumer->has_broker = true; // until statistics say otherwise
     if (uv_pipe(consumer->wake_fds, UV_NONBLOCK_PIPE, UV_NONBLOCK_PIPE) != 0) {
         free(consumer);
@@ -534,6 +547,8 @@ bool consumer_close(struct consumer *consumer, int timeout_ms)
     while (consumer->partitions != NULL) { // left over when the group did not answer
         struct partition *partition = consumer->partitions;
         consumer->partitions = partition->next;
+        share_leave(&partition->records);
+        share_leave(&partition->bytes);
         partition->is_assigned = false;
         offsets_end(partition->offsets);
         partition_drop_held(partition);

@@ -27,9 +27,9 @@ struct consumer;
 
 enum intake_result {
     INTAKE_TAKEN,
-    INTAKE_FULL,    // no room for anything now
+    INTAKE_FULL,    // no room for it now: nothing else goes before it
     INTAKE_LATER,   // this record has to wait; others need not
-    INTAKE_BLOCKED, // the consumer's own: the partition has its share, or its window is full
+    INTAKE_BLOCKED, // the partition has its share
 };
 
 struct consumer_end {
@@ -73,6 +73,8 @@ rd_kafka_topic_partition_list_t *consumer_snapshot(struct consumer *consumer, bo
 /* The snapshot was committed, or will never be. */
 void consumer_settle(struct consumer *consumer, const rd_kafka_topic_partition_list_t *offsets,
                      bool is_committed);
+/* A job of the partition has ended; gives back what partition_take_share has taken for it. */
+void consumer_give_share(struct consumer *consumer, struct partition *partition, size_t bytes);
 /* There may be room again, or a record need not wait any longer. Cheap; acts on the loop's next
  * turn. */
 void consumer_resume(struct consumer *consumer);

@@ -155,9 +155,6 @@ void consumer_finish(struct consumer *consumer, struct partition *partition, int
     uint32_t epoch = offsets_epoch(partition->offsets);
     if (partition->is_assigned && offsets_finish(partition->offsets, epoch, offset)) {
         consumer->finished_count++;
-        if (partition->held_count > 0 && consumer_has_share(consumer, partition)) {
-            consumer_resume(consumer);
-        }
     }
 }
 

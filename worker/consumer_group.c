@@ -1,4 +1,4 @@
-/* consumer, second part: what the group assigns and takes back.
+/* consumer, second part: what the group assigns and takes back, and the shares of it.
  *
  * librdkafka waits for the answer to a change of the assignment, and goes on with heartbeats
  * meanwhile, so the answer can come later, from the loop, while polling goes on:
@@ -66,6 +66,17 @@ static enum metric_former_owner former_owner(struct bytes text, const struct off
     return map->suspects > 0 ? METRIC_FORMER_DIED : METRIC_FORMER_LEFT;
 }
 
+static size_t topic_index(const struct consumer *consumer, const char *topic)
+{
+    const struct config_names *requests = &consumer->config->topics.requests;
+    size_t i = 0;
+    while (i < requests->count && strcmp(requests->items[i], topic) != 0) {
+        i++;
+    }
+    CHECK(i < requests->count); // nothing else is subscribed
+    return i;
+}
+
 /* False when out of memory. */
 static bool open_partition(struct consumer *consumer, const rd_kafka_topic_partition_t *committed,
                            rd_kafka_topic_partition_t *element)
@@ -94,6 +105,9 @@ static bool open_partition(struct consumer *consumer, const rd_kafka_topic_parti
         partition->former_owner = former_owner(text, &map);
         element->offset = committed->offset;
     }
+    size_t topic = topic_index(consumer, element->topic);
+    share_join(&consumer->records, &partition->records, topic);
+    share_join(&consumer->bytes, &partition->bytes, topic);
     partition->next = consumer->partitions;
     consumer->partitions = partition;
     consumer->partitions_count++;
@@ -165,6 +179,22 @@ static bool step_assign(struct consumer *consumer, struct rebalance *rebalance)
     return true;
 }
 
+bool consumer_has_share(const struct consumer *consumer, const struct partition *partition)
+{
+    (void)consumer;
+    int64_t ahead = offsets_next(partition->offsets) + PARTITION_WINDOW / 2;
+    return share_is_ample(&partition->records) && share_is_ample(&partition->bytes) &&
+           offsets_has_room(partition->offsets, ahead);
+}
+
+void consumer_give_share(struct consumer *consumer, struct partition *partition, size_t bytes)
+{
+    partition_give_share(partition, bytes);
+    if (partition->held_count > 0 && consumer_has_share(consumer, partition)) {
+        consumer_resume(consumer);
+    }
+}
+
 static void unlink_partition(struct consumer *consumer, struct partition *partition)
 {
     struct partition **link = &consumer->partitions;
@@ -174,6 +204,11 @@ static void unlink_partition(struct consumer *consumer, struct partition *partit
     }
     *link = partition->next;
     consumer->partitions_count--;
+    share_leave(&partition->records);
+    share_leave(&partition->bytes);
+    if (consumer->next_in_line == partition) {
+        consumer->next_in_line = NULL;
+    }
 }
 
 static struct partition *find_of(const struct consumer *consumer,

@@ -35,6 +35,8 @@ struct consumer {
 
     struct partition *partitions; // assigned ones
     size_t partitions_count;
+    struct share records, bytes;                 // of the partitions
+    struct partition *next_in_line;              // holds what found no room at all; others wait
     struct rebalance rebalances[REBALANCES_MAX]; // oldest first
     size_t rebalances_count;
     uint32_t epoch; // of the latest assignment

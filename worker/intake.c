@@ -112,20 +112,30 @@ static bool awaits_schema(const struct intake *intake, struct bytes value)
            registry_resolve(intake->registry, id) == REGISTRY_PENDING;
 }
 
+/* What is too large is not decoded, so it needs no more room than the largest that is. */
+static size_t decoded_bytes(const struct intake *intake, const rd_kafka_message_t *message)
+{
+    size_t bytes_max = (size_t)intake->config->record_bytes_max;
+    size_t bytes = message_bytes(message);
+    return bytes < bytes_max ? bytes : bytes_max;
+}
+
+size_t intake_credit(const struct intake *intake, const rd_kafka_message_t *message)
+{
+    return session_credit(decoded_bytes(intake, message));
+}
+
 enum intake_result intake_take(const struct intake *intake, const rd_kafka_message_t *message,
                                struct job **job_out)
 {
     struct bytes value = {message->payload, message->len};
-    size_t bytes_max = (size_t)intake->config->record_bytes_max;
-    size_t bytes = message_bytes(message);
-    // What is too large is not decoded, so it needs no more credit than the largest that is.
-    if (!session_has_room(intake->session, bytes < bytes_max ? bytes : bytes_max)) {
+    if (!session_has_room(intake->session, decoded_bytes(intake, message))) {
         return INTAKE_FULL;
     }
     if (awaits_schema(intake, value)) {
         return INTAKE_LATER;
     }
-    struct job *job = session_job(intake->session, bytes);
+    struct job *job = session_job(intake->session, message_bytes(message));
     if (job == NULL) {
         return INTAKE_FULL; // out of memory: what is inside gives some back
     }

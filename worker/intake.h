@@ -23,6 +23,9 @@ struct intake {
     struct registry *registry; // NULL: none is configured
 };
 
+/* What the message takes of intake.bytes.max. */
+size_t intake_credit(const struct intake *intake, const rd_kafka_message_t *message);
+
 /* INTAKE_TAKEN: *job_out is the caller's, with its record decoded and perhaps its outcome set; it
  * refers to nothing of the message. Otherwise nothing was taken. */
 enum intake_result intake_take(const struct intake *intake, const rd_kafka_message_t *message,

@@ -33,6 +33,8 @@ static const struct property consumer_defaults[] = {
     {"queued.min.messages", "100000"},
     {"queued.max.messages.kbytes", "65536"},
     {"fetch.error.backoff.ms", "100"},
+    // A request topic that is created later is found so soon; librdkafka's own is 5 minutes.
+    {"topic.metadata.refresh.interval.ms", "30000"},
 };
 
 static const struct property consumer_owned[] = {

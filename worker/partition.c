@@ -62,6 +62,23 @@ char *partition_take_metadata(struct partition *partition, const struct offsets_
     return metadata;
 }
 
+bool partition_has_share(const struct partition *partition, size_t bytes)
+{
+    return share_allows(&partition->records, 1) && share_allows(&partition->bytes, bytes);
+}
+
+void partition_take_share(struct partition *partition, size_t bytes)
+{
+    share_take(&partition->records, 1);
+    share_take(&partition->bytes, bytes);
+}
+
+void partition_give_share(struct partition *partition, size_t bytes)
+{
+    share_give(&partition->records, 1);
+    share_give(&partition->bytes, bytes);
+}
+
 bool partition_hold(struct partition *partition, rd_kafka_message_t *message)
 {
     if (partition->held_count == PARTITION_HELD_MAX) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "worker/offsets.h"
+#include "worker/share.h"
 
 /* librdkafka delivers nothing of a paused partition, so one message is held; more would come only
  * between two wakes. */
@@ -35,8 +36,10 @@ struct partition {
     int64_t end_position; // end of the partition as librdkafka last saw it; -1: unknown
     rd_kafka_message_t *held[PARTITION_HELD_MAX]; // delivered but not taken, oldest first
     size_t held_count;
-    size_t references; // jobs, and one while assigned
-    char *metadata;    // reserved for the next commit, OFFSET_MAP_TEXT_MAX bytes; or NULL
+    struct share_member records, bytes; // of the worker's room; its jobs hold them
+    uint64_t blocked_since_ms;          // loop time; 0: has its share
+    size_t references;                  // jobs, and one while assigned
+    char *metadata; // reserved for the next commit, OFFSET_MAP_TEXT_MAX bytes; or NULL
     struct partition *next;
 };
 
@@ -50,6 +53,11 @@ void partition_release(struct partition *partition);
 MUST_CHECK bool partition_reserve_metadata(struct partition *partition);
 /* The commit's metadata in the reserved memory; librdkafka frees it with its list. */
 char *partition_take_metadata(struct partition *partition, const struct offsets_commit *commit);
+
+/* Whether a job of so many bytes fits the partition's share. */
+bool partition_has_share(const struct partition *partition, size_t bytes);
+void partition_take_share(struct partition *partition, size_t bytes);
+void partition_give_share(struct partition *partition, size_t bytes);
 
 /* Keeps a message for later. False when it holds as many as it may. */
 bool partition_hold(struct partition *partition, rd_kafka_message_t *message);

@@ -21,7 +21,7 @@ enum {
     POOL_THREADS_AUTO_MAX = 16,
 };
 
-static size_t credit_of(size_t value_bytes)
+size_t session_credit(size_t value_bytes)
 {
     return JOB_BYTES_BASE + JOB_BYTES_PER_VALUE_BYTE * value_bytes;
 }
@@ -226,7 +226,7 @@ bool session_has_room(struct session *session, size_t value_bytes)
 {
     const struct config *config = session->config;
     size_t bytes_max = (size_t)config->intake_bytes_max;
-    size_t credit = credit_of(value_bytes);
+    size_t credit = session_credit(value_bytes);
     // One record always fits, or a large one would wait for ever.
     bool has_room = session->jobs_count == 0 ||
                     (session->jobs_count < (size_t)config->intake_records_max &&
@@ -237,7 +237,7 @@ bool session_has_room(struct session *session, size_t value_bytes)
 
 struct job *session_job(struct session *session, size_t value_bytes)
 {
-    size_t credit = credit_of(value_bytes);
+    size_t credit = session_credit(value_bytes);
     struct job *job = job_open(credit + JOB_BYTES_EXTRA_MAX);
     if (job == NULL) {
         return NULL;

@@ -42,6 +42,8 @@ MUST_CHECK bool session_open(uv_loop_t *loop, const struct config *config,
 /* Cancels and waits for what is inside; the loop must still run callbacks. Accepts NULL. */
 void session_close(struct session *session);
 
+/* What a record of value_bytes takes of intake.bytes.max. */
+size_t session_credit(size_t value_bytes);
 /* Whether a record of value_bytes may come in now. */
 bool session_has_room(struct session *session, size_t value_bytes);
 /* A job with room for a record of value_bytes: copies nothing, takes the credits. NULL: out of

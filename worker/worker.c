@@ -79,6 +79,7 @@ static void end_job(struct worker *worker, struct job *job)
 {
     struct partition *partition = job->end;
     worker->ended_count++;
+    consumer_give_share(worker->consumer, partition, job->credit_bytes);
     session_release(worker->session, job);
     partition_release(partition);
 }
@@ -171,6 +172,9 @@ static enum intake_result on_record(void *context, struct partition *partition,
 {
     struct worker *worker = context;
     struct job *job;
+    if (!partition_has_share(partition, intake_credit(&worker->intake, message))) {
+        return INTAKE_BLOCKED;
+    }
     enum intake_result result = intake_take(&worker->intake, message, &job);
     if (result != INTAKE_TAKEN) {
         return result;
@@ -178,6 +182,7 @@ static enum intake_result on_record(void *context, struct partition *partition,
     job->epoch = offsets_epoch(partition->offsets);
     job->end = partition;
     partition_reference(partition);
+    partition_take_share(partition, job->credit_bytes);
     if (job->outcome == OUTCOME_NONE) {
         session_intake(worker->session, job);
     } else {

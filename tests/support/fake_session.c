@@ -121,6 +121,12 @@ void session_close(struct session *session)
     uv_close((uv_handle_t *)&session->timer, on_closed);
 }
 
+size_t session_credit(size_t value_bytes)
+{
+    (void)value_bytes;
+    return FAKE_SESSION_CREDIT;
+}
+
 bool session_has_room(struct session *session, size_t value_bytes)
 {
     (void)value_bytes;
