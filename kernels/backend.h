@@ -55,6 +55,7 @@ struct weight_source {
     int parts_count;
     int columns;
     enum weight_format format;
+    bool is_for_heads; // for head_linear
 };
 
 /* A step's index arrays, int32, in one buffer so that one copy brings them. The offsets count
@@ -77,7 +78,8 @@ enum kv_format { KV_AUTO, KV_F32, KV_BF16, KV_INT8 };
 struct attention_shape {
     int heads;
     int kv_heads; // divides heads
-    int head_dim;
+    int head_dim; // of q and k
+    int latent;   // 0: values are as wide as keys; else a value is its key's first `latent` numbers
     int block_tokens;         // positions of one KV block
     enum kv_format kv_format; // AUTO: f32
 };
@@ -103,6 +105,7 @@ struct add_norm_args {
 /* rotations = (cos, sin) of position * inverse frequency, once per step for all layers. */
 struct rope_angles_args {
     const struct step_arrays *step;
+    float magnitude;                                 // of the rotations; 0: 1
     const struct device_buffer *inverse_frequencies; // [head_dim / 2] f32, scaling included
     struct device_buffer *rotations;                 // [rows, head_dim / 2, 2] f32
     int head_dim;
@@ -128,10 +131,40 @@ struct attention_args {
     const struct step_arrays *step;
     struct attention_shape shape;
     float scale;
-    int window;                      // 0: all positions
-    const struct device_buffer *qkv; // q after rope_kv_write; k and v are not read from here
+    int window; // 0: all positions
+    /* q after rope_kv_write; k and v are not read from here. Latent: q after latent_write, [rows,
+     * heads, head_dim]. */
+    const struct device_buffer *qkv;
     const struct device_buffer *kv;
-    struct device_buffer *output; // [rows, heads * head_dim]
+    struct device_buffer *output; // [rows, heads, head_dim], latent: [rows, heads, latent]
+};
+
+/* output[r, h] = W_h * input[r, h], where each head has its own matrix. */
+struct head_linear_args {
+    struct weight *const *weights; // [heads], of one shape, opened for heads
+    int heads;
+    const struct device_buffer *input; // [rows, heads, input_width], of which the first are read
+    int input_width;
+    struct device_buffer *output; // [rows, heads, output_width], of which the first are written
+    int output_width;
+    int rows;
+};
+
+/* Latent attention's side of the cache. A key is its row's latent, normalized, and behind it
+ * head_dim - latent numbers that carry the position; all heads share it. A query is what
+ * head_linear has put before the same numbers of its own. */
+struct latent_write_args {
+    const struct step_arrays *step;
+    struct attention_shape shape;          // kv_heads 1
+    bool is_interleaved;                   // pairs are i, i + 1; else half-split
+    const struct device_buffer *rotations; // [rows, (head_dim - latent) / 2, 2]
+    const struct device_buffer *keys;      // [rows, head_dim]
+    const struct device_buffer *norm;      // [latent] f32
+    float epsilon;
+    const struct device_buffer *q; // [rows, heads, q_width], the last head_dim - latent are rotated
+    int q_width;
+    struct device_buffer *absorbed; // [rows, heads, head_dim]: they are written behind the latent
+    struct device_buffer *kv;       // one layer's cache
 };
 
 /* How rows of a mixture layer choose their experts. */
@@ -251,6 +284,9 @@ struct backend_operations {
     enum kernel_status (*rope_kv_write)(struct backend *backend,
                                         const struct rope_kv_write_args *args);
     enum kernel_status (*attention)(struct backend *backend, const struct attention_args *args);
+    enum kernel_status (*head_linear)(struct backend *backend, const struct head_linear_args *args);
+    enum kernel_status (*latent_write)(struct backend *backend,
+                                       const struct latent_write_args *args);
     /* output[r, i] = silu(input[r, i]) * input[r, width + i]; input is [rows, 2 * width]. */
     enum kernel_status (*silu_mul)(struct backend *backend, const struct device_buffer *input,
                                    struct device_buffer *output, int rows, int width);

@@ -40,7 +40,8 @@ struct queries {
     float *keys;    // [GROUPS, head_dim, LANES], of a step, where the cache is not f32
     float *values;  // [ATTENTION_KEYS, padded], likewise
     int head_dim;
-    int padded;
+    int value_dim;
+    int padded; // value_dim in whole vectors
     int count;
 };
 
@@ -59,7 +60,9 @@ static struct queries queries_start(const struct attention_task *task)
 {
     size_t most = ATTENTION_QUERIES_MAX;
     size_t head_dim = (size_t)task->head_dim;
-    struct queries queries = {.head_dim = task->head_dim, .padded = kv_pad(task->head_dim)};
+    struct queries queries = {.head_dim = task->head_dim,
+                              .value_dim = task->value_dim,
+                              .padded = kv_pad(task->value_dim)};
     queries.count = task->rows * task->group;
     queries.outputs = task->scratch;
     queries.scores = queries.outputs + most * (size_t)queries.padded;
@@ -349,8 +352,8 @@ static void queries_finish(const struct queries *queries, const struct attention
         float sum = vec_sum(vec_load(queries->weights + (size_t)i * LANES));
         const float *outputs = queries->outputs + (size_t)i * (size_t)queries->padded;
         float *target = task->output + (size_t)(i / task->group) * task->output_stride +
-                        (size_t)(i % task->group) * (size_t)queries->head_dim;
-        for (int d = 0; d < queries->head_dim; d++) {
+                        (size_t)(i % task->group) * (size_t)queries->value_dim;
+        for (int d = 0; d < queries->value_dim; d++) {
             target[d] = outputs[d] / sum;
         }
     }

@@ -14,9 +14,9 @@ size_t cpu_kv_block_bytes(const struct backend *backend, const struct attention_
 
 static bool is_sound(const struct attention_shape *shape)
 {
-    return shape->kv_heads > 0 && shape->heads % shape->kv_heads == 0 &&
-           shape->heads / shape->kv_heads <= ATTENTION_QUERIES_MAX && shape->head_dim > 0 &&
-           shape->head_dim % 2 == 0 && shape->head_dim <= HEAD_DIM_MAX && shape->block_tokens > 0;
+    return shape->kv_heads > 0 && shape->heads % shape->kv_heads == 0 && shape->head_dim > 0 &&
+           shape->head_dim % 2 == 0 && shape->head_dim <= HEAD_DIM_MAX && shape->block_tokens > 0 &&
+           shape->latent >= 0 && shape->latent <= shape->head_dim;
 }
 
 static void rope_angles_rows(const void *context, struct row_range rows)
@@ -25,13 +25,14 @@ static void rope_angles_rows(const void *context, struct row_range rows)
     const int32_t *positions = step_ints(args->step, args->step->positions);
     const float *frequencies = const_floats_of(args->inverse_frequencies);
     int half = args->head_dim / 2;
+    double magnitude = args->magnitude == 0 ? 1 : (double)args->magnitude;
     for (int r = rows.first; r < rows.end; r++) {
         float *rotations = floats_of(args->rotations) + (size_t)r * (size_t)args->head_dim;
         for (int i = 0; i < half; i++) {
             // The angle is rounded to f32 as the reference implementations do.
             double angle = (double)((float)positions[r] * frequencies[i]);
-            rotations[2 * i] = (float)cos(angle);
-            rotations[2 * i + 1] = (float)sin(angle);
+            rotations[2 * i] = (float)(cos(angle) * magnitude);
+            rotations[2 * i + 1] = (float)(sin(angle) * magnitude);
         }
     }
 }
@@ -86,27 +87,32 @@ static float kv_store(const struct cpu_kernels *kernels, enum kv_format format, 
     return 1;
 }
 
+void cpu_kv_put(const struct cpu_kernels *kernels, const struct attention_shape *shape,
+                const float *key, const float *value, char *block, int slot)
+{
+    const struct kv_layout layout = kv_layout_of(shape);
+    size_t element = kv_element_bytes(layout.format);
+    size_t position = (size_t)slot;
+    size_t key_at = (position / 16 * (size_t)shape->head_dim * 16 + position % 16) * element;
+    size_t value_at = layout.values + position * (size_t)kv_pad(kv_value_dim(shape)) * element;
+    float key_scale = kv_store(kernels, layout.format, key, shape->head_dim, block + key_at, 16);
+    float value_scale =
+        kv_store(kernels, layout.format, value, kv_value_dim(shape), block + value_at, 1);
+    if (layout.format == KV_INT8) {
+        ((float *)(void *)(block + layout.key_scales))[slot] = key_scale;
+        ((float *)(void *)(block + layout.value_scales))[slot] = value_scale;
+    }
+}
+
 /* Rotates one row's keys and puts them and its values into the cache. `key`: the first head's. */
 static void kv_write(const struct rope_job *job, float *key, const float *rotations, char *block,
                      int slot)
 {
     const struct attention_shape *shape = &job->args->shape;
-    const struct kv_layout *layout = &job->layout;
     size_t head_dim = (size_t)shape->head_dim;
-    size_t element = kv_element_bytes(layout->format);
-    size_t key_at = ((size_t)slot / 16 * head_dim * 16 + (size_t)slot % 16) * element;
-    size_t value_at = layout->values + (size_t)slot * (size_t)kv_pad(shape->head_dim) * element;
-    for (int h = 0; h < shape->kv_heads; h++, key += head_dim, block += layout->bytes) {
-        const float *value = key + (size_t)shape->kv_heads * head_dim;
+    for (int h = 0; h < shape->kv_heads; h++, key += head_dim, block += job->layout.bytes) {
         rotate(key, rotations, key, shape->head_dim);
-        float key_scale =
-            kv_store(job->kernels, layout->format, key, shape->head_dim, block + key_at, 16);
-        float value_scale =
-            kv_store(job->kernels, layout->format, value, shape->head_dim, block + value_at, 1);
-        if (layout->format == KV_INT8) {
-            ((float *)(void *)(block + layout->key_scales))[slot] = key_scale;
-            ((float *)(void *)(block + layout->value_scales))[slot] = value_scale;
-        }
+        cpu_kv_put(job->kernels, shape, key, key + (size_t)shape->kv_heads * head_dim, block, slot);
     }
 }
 
@@ -137,6 +143,16 @@ static void norm_heads(const struct rope_job *job, const struct device_buffer *s
     }
 }
 
+char *cpu_kv_block(const struct step_arrays *step, const struct attention_shape *shape,
+                   struct device_buffer *kv, int row)
+{
+    int position = step_ints(step, step->positions)[row];
+    const int32_t *table = step_ints(step, step->block_tables) +
+                           (size_t)sequence_of(step, row) * (size_t)step->blocks_max;
+    size_t block = (size_t)table[position / shape->block_tokens];
+    return (char *)kv->data + block * cpu_kv_block_bytes(NULL, shape);
+}
+
 static void rope_kv_write_rows(const void *context, struct row_range rows)
 {
     const struct rope_job *job = context;
@@ -144,10 +160,8 @@ static void rope_kv_write_rows(const void *context, struct row_range rows)
     const struct attention_shape *shape = &args->shape;
     const struct step_arrays *step = args->step;
     const int32_t *positions = step_ints(step, step->positions);
-    const int32_t *tables = step_ints(step, step->block_tables);
     size_t head_dim = (size_t)shape->head_dim;
     size_t stride = (size_t)(shape->heads + 2 * shape->kv_heads) * head_dim;
-    size_t block_bytes = cpu_kv_block_bytes(NULL, shape);
     for (int r = rows.first; r < rows.end; r++) {
         float *row = floats_of(args->qkv) + (size_t)r * stride;
         float *keys = row + (size_t)shape->heads * head_dim;
@@ -158,9 +172,7 @@ static void rope_kv_write_rows(const void *context, struct row_range rows)
             float *head = row + (size_t)h * head_dim;
             rotate(head, rotations, head, shape->head_dim);
         }
-        const int32_t *table = tables + (size_t)sequence_of(step, r) * (size_t)step->blocks_max;
-        size_t block = (size_t)table[positions[r] / shape->block_tokens];
-        kv_write(job, keys, rotations, (char *)args->kv->data + block * block_bytes,
+        kv_write(job, keys, rotations, cpu_kv_block(step, shape, args->kv, r),
                  positions[r] % shape->block_tokens);
     }
 }
@@ -178,7 +190,8 @@ enum kernel_status cpu_rope_kv_write(struct backend *backend, const struct rope_
     return KERNEL_OK;
 }
 
-/* Some rows of one sequence. Tasks are tiles, per key-value head. */
+/* Some rows of one sequence. Tasks are tiles, per key-value head, and where many query heads share
+ * one, per part of them. */
 struct tile {
     int sequence;
     struct row_range rows;
@@ -188,6 +201,8 @@ struct attention_job {
     const struct cpu_backend *cpu;
     const struct attention_args *args;
     const struct tile *tiles;
+    int part; // query heads of a task
+    int parts;
 };
 
 /* Cuts the step's sequences into tiles of at most `rows_max` rows and counts the keys that all rows
@@ -215,19 +230,22 @@ static void run_attention(void *context, int index, int thread)
     const struct attention_args *args = job->args;
     const struct attention_shape *shape = &args->shape;
     const struct step_arrays *step = args->step;
-    const struct tile *tile = &job->tiles[index / shape->kv_heads];
+    const struct tile *tile = &job->tiles[index / job->parts / shape->kv_heads];
     const struct kv_layout layout = kv_layout_of(shape);
-    int kv_head = index % shape->kv_heads;
+    int kv_head = index / job->parts % shape->kv_heads;
     int group = shape->heads / shape->kv_heads;
+    int part_first = index % job->parts * job->part;
     size_t first = (size_t)tile->rows.first;
     size_t head_dim = (size_t)shape->head_dim;
-    size_t q_stride = (size_t)(shape->heads + 2 * shape->kv_heads) * head_dim;
-    size_t output_stride = (size_t)shape->heads * head_dim;
-    size_t head_at = (size_t)(kv_head * group) * head_dim;
+    int q_heads = shape->latent > 0 ? shape->heads : shape->heads + 2 * shape->kv_heads;
+    size_t q_stride = (size_t)q_heads * head_dim;
+    size_t output_stride = (size_t)shape->heads * (size_t)kv_value_dim(shape);
+    size_t head = (size_t)(kv_head * group + part_first);
     struct attention_task task = {
-        .q = const_floats_of(args->qkv) + first * q_stride + head_at,
+        .q = const_floats_of(args->qkv) + first * q_stride + head * head_dim,
         .q_stride = q_stride,
-        .output = floats_of(args->output) + first * output_stride + head_at,
+        .output =
+            floats_of(args->output) + first * output_stride + head * (size_t)kv_value_dim(shape),
         .output_stride = output_stride,
         .positions = step_ints(step, step->positions) + first,
         .block_table =
@@ -236,8 +254,9 @@ static void run_attention(void *context, int index, int thread)
         .block_stride = cpu_kv_block_bytes(NULL, shape),
         .layout = layout,
         .rows = tile->rows.end - tile->rows.first,
-        .group = group,
+        .group = group - part_first < job->part ? group - part_first : job->part,
         .head_dim = shape->head_dim,
+        .value_dim = kv_value_dim(shape),
         .block_tokens = shape->block_tokens,
         .window = args->window > 0 && args->window < WINDOW_ALL ? args->window : WINDOW_ALL,
         .scale = args->scale,
@@ -254,16 +273,18 @@ enum kernel_status cpu_attention(struct backend *backend, const struct attention
     if (!is_sound(shape) || args->window < 0) {
         return KERNEL_BAD_SHAPE;
     }
-    size_t scratch = attention_scratch_floats(shape->head_dim) * sizeof(float);
+    size_t scratch = attention_scratch_floats(shape->head_dim, kv_value_dim(shape)) * sizeof(float);
     if (!threads_reserve(cpu->threads, scratch + (size_t)args->step->rows * sizeof(struct tile))) {
         return KERNEL_OUT_OF_MEMORY;
     }
     struct tile *tiles = (void *)((char *)threads_scratch(cpu->threads, 0) + scratch);
     size_t keys = 0;
-    int rows_max = ATTENTION_QUERIES_MAX / (shape->heads / shape->kv_heads);
-    int count = cut_tiles(args->step, rows_max, tiles, &keys);
+    int group = shape->heads / shape->kv_heads;
     struct attention_job job = {.cpu = cpu, .args = args, .tiles = tiles};
+    job.part = group < ATTENTION_QUERIES_MAX ? group : ATTENTION_QUERIES_MAX;
+    job.parts = (group + job.part - 1) / job.part;
+    int count = cut_tiles(args->step, ATTENTION_QUERIES_MAX / job.part, tiles, &keys);
     size_t cost = keys * 2 * (size_t)(shape->heads * shape->head_dim);
-    threads_run(cpu->threads, run_attention, &job, count * shape->kv_heads, cost);
+    threads_run(cpu->threads, run_attention, &job, count * shape->kv_heads * job.parts, cost);
     return KERNEL_OK;
 }

@@ -102,6 +102,14 @@ size_t cpu_kv_block_bytes(const struct backend *backend, const struct attention_
 enum kernel_status cpu_rope_angles(struct backend *backend, const struct rope_angles_args *args);
 enum kernel_status cpu_rope_kv_write(struct backend *backend,
                                      const struct rope_kv_write_args *args);
+/* The block of a layer's cache that holds the position of the step's row. */
+char *cpu_kv_block(const struct step_arrays *step, const struct attention_shape *shape,
+                   struct device_buffer *kv, int row);
+/* Puts one head's key and value where its block has the slot. */
+void cpu_kv_put(const struct cpu_kernels *kernels, const struct attention_shape *shape,
+                const float *key, const float *value, char *block, int slot);
+enum kernel_status cpu_head_linear(struct backend *backend, const struct head_linear_args *args);
+enum kernel_status cpu_latent_write(struct backend *backend, const struct latent_write_args *args);
 enum kernel_status cpu_attention(struct backend *backend, const struct attention_args *args);
 
 enum kernel_status cpu_expert_route(struct backend *backend, const struct expert_route_args *args);

@@ -46,7 +46,7 @@ enum { INT8_PANEL = 64, INT8_INPUTS_MAX = 65536 };
 
 /* The cache of one layer: [block, kv head, key then value then scales]. Keys stand transposed in
  * groups of sixteen positions, [group, head_dim, 16], so that one query meets sixteen keys per
- * instruction; values stand in rows padded to whole vectors, [position, head_dim padded]. Bytes
+ * instruction; values stand in rows padded to whole vectors, [position, value_dim padded]. Bytes
  * have a scale per position, f32 [positions padded] for keys and again for values. Padding of f32
  * and bf16 stays zero. */
 struct kv_layout {
@@ -67,6 +67,11 @@ static inline size_t kv_element_bytes(enum kv_format format)
     return format == KV_INT8 ? 1 : format == KV_BF16 ? 2 : 4;
 }
 
+static inline int kv_value_dim(const struct attention_shape *shape)
+{
+    return shape->latent > 0 ? shape->latent : shape->head_dim;
+}
+
 static inline struct kv_layout kv_layout_of(const struct attention_shape *shape)
 {
     size_t element = kv_element_bytes(shape->kv_format);
@@ -75,7 +80,7 @@ static inline struct kv_layout kv_layout_of(const struct attention_shape *shape)
     struct kv_layout layout = {.format = shape->kv_format};
     layout.values = positions * (size_t)shape->head_dim * element;
     layout.key_scales =
-        layout.values + (size_t)shape->block_tokens * (size_t)kv_pad(shape->head_dim) * element;
+        layout.values + (size_t)shape->block_tokens * (size_t)kv_pad(kv_value_dim(shape)) * element;
     layout.value_scales = layout.key_scales + scales;
     layout.bytes = layout.value_scales + scales;
     return layout;
@@ -94,7 +99,8 @@ struct attention_task {
     struct kv_layout layout;
     int rows;
     int group;
-    int head_dim;
+    int head_dim;  // of queries and keys
+    int value_dim; // of values and outputs
     int block_tokens;
     int window; // positions that a row sees, its own included; at most WINDOW_ALL
     float scale;
@@ -129,16 +135,16 @@ extern const struct cpu_kernels cpu_kernels_portable;
 enum {
     ATTENTION_KEYS = 64,        // keys of one softmax step, anchored at multiples of this
     ATTENTION_QUERIES_MAX = 64, // rows * group of one task
-    HEAD_DIM_MAX = 512,
+    HEAD_DIM_MAX = 640,
     WINDOW_ALL = 1 << 30, // more than any position, and differences with it stay in an int
 };
 
-static inline size_t attention_scratch_floats(int head_dim)
+static inline size_t attention_scratch_floats(int head_dim, int value_dim)
 {
     // Queries, accumulators, scores, and a maximum and a vector of sums per query; the keys and
     // values of a step, where they are not f32 in the cache.
-    size_t query = (size_t)head_dim + (size_t)kv_pad(head_dim) + ATTENTION_KEYS + 1 + 16;
-    size_t key = (size_t)head_dim + (size_t)kv_pad(head_dim);
+    size_t key = (size_t)head_dim + (size_t)kv_pad(value_dim);
+    size_t query = key + ATTENTION_KEYS + 1 + 16;
     return (size_t)ATTENTION_QUERIES_MAX * query + (size_t)ATTENTION_KEYS * key;
 }
 

@@ -194,11 +194,12 @@ static bool wants_onednn(const struct cpu_backend *cpu, enum weight_format forma
             (format == WEIGHTS_INT8 && isa_has_amx_int8()));
 }
 
-/* oneDNN for f32, and for others where tiles make it pay; else, or where it declines, own kernels.
- */
-static enum kernel_status open_panels(struct cpu_backend *cpu, struct weight *weight)
+/* oneDNN for f32, and for others where tiles make it pay; else, or where it declines, own kernels,
+ * and for heads, whose rows stand apart. */
+static enum kernel_status open_panels(struct cpu_backend *cpu, struct weight *weight,
+                                      bool is_for_heads)
 {
-    if (wants_onednn(cpu, weight->format)) {
+    if (!is_for_heads && wants_onednn(cpu, weight->format)) {
         enum kernel_status status = onednn_weight_open(cpu->onednn, weight->rows, weight->columns,
                                                        weight->format, &weight->onednn);
         if (status != KERNEL_NO_DEVICE) {
@@ -247,7 +248,7 @@ static enum kernel_status pack(struct cpu_backend *cpu, struct weight *weight,
     if (!open_vectors(weight, source)) {
         return KERNEL_OUT_OF_MEMORY;
     }
-    enum kernel_status status = open_panels(cpu, weight);
+    enum kernel_status status = open_panels(cpu, weight, source->is_for_heads);
     if (status != KERNEL_OK) {
         return status;
     }

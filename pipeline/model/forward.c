@@ -3,21 +3,12 @@
  * The last layer runs only for the rows whose logits are wanted, once their keys and values and
  * those of all others are in the cache.
  */
-#include "pipeline/model/model_internal.h"
+#include "pipeline/model/model.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "pipeline/model/forward_internal.h"
 #include "schemas/base/check.h"
-
-/* One step in the making. */
-struct forward {
-    struct model *model;
-    struct backend *backend;
-    const struct backend_operations *ops;
-    struct step_arrays step;
-    struct error *error;
-};
 
 static bool check_rows(const struct model *model, const struct model_batch *batch,
                        struct error *error)
@@ -120,28 +111,8 @@ static bool bring_arrays(struct forward *forward, const struct model_batch *batc
                        "step arrays", forward->error);
 }
 
-static bool start(struct forward *forward)
-{
-    struct model *model = forward->model;
-    struct embed_args embed = {
-        .table = model->weights->embeddings,
-        .step = &forward->step,
-        .output = model->buffers.residual,
-        .width = model->config.hidden,
-    };
-    struct rope_angles_args angles = {
-        .step = &forward->step,
-        .inverse_frequencies = model->frequencies,
-        .rotations = model->buffers.rotations,
-        .head_dim = model->config.head_dim,
-    };
-    return model_check(forward->ops->embed(forward->backend, &embed), "embed", forward->error) &&
-           model_check(forward->ops->rope_angles(forward->backend, &angles), "rope angles",
-                       forward->error);
-}
-
-static bool add_norm(struct forward *forward, struct device_buffer *residual,
-                     const struct device_buffer *delta, const struct device_buffer *scale, int rows)
+bool forward_norm(struct forward *forward, struct device_buffer *residual,
+                  const struct device_buffer *delta, const struct device_buffer *scale, int rows)
 {
     const struct model *model = forward->model;
     struct add_norm_args args = {
@@ -156,130 +127,42 @@ static bool add_norm(struct forward *forward, struct device_buffer *residual,
     return model_check(forward->ops->add_norm(forward->backend, &args), "norm", forward->error);
 }
 
-static bool linear(struct forward *forward, const struct weight *weight,
-                   const struct device_buffer *input, struct device_buffer *output, int rows)
+bool forward_linear(struct forward *forward, const struct weight *weight,
+                    const struct device_buffer *input, struct device_buffer *output, int rows)
 {
     return model_check(forward->ops->linear(forward->backend, weight, input, output, rows),
                        "matrix product", forward->error);
 }
 
-/* Norm, q, k and v, and the cache. */
+static bool start(struct forward *forward)
+{
+    struct model *model = forward->model;
+    struct embed_args embed = {
+        .table = model->weights->embeddings,
+        .step = &forward->step,
+        .output = model->buffers.residual,
+        .width = model->config.hidden,
+    };
+    struct rope_angles_args angles = {
+        .step = &forward->step,
+        .inverse_frequencies = model->frequencies,
+        .rotations = model->buffers.rotations,
+        .head_dim = model_config_rotated(&model->config),
+        .magnitude = (float)model->config.rope.magnitude,
+    };
+    return model_check(forward->ops->embed(forward->backend, &embed), "embed", forward->error) &&
+           model_check(forward->ops->rope_angles(forward->backend, &angles), "rope angles",
+                       forward->error);
+}
+
+/* The norm before attention takes what the layer before has left in `projected`. */
 static bool project(struct forward *forward, int index)
 {
     struct model *model = forward->model;
     struct step_buffers *buffers = &model->buffers;
-    const struct layer_weights *layer = &model->weights->layers[index];
-    struct rope_kv_write_args rope = {
-        .step = &forward->step,
-        .shape = model_shape(model),
-        .rotations = buffers->rotations,
-        .q_norm = layer->q_norm,
-        .k_norm = layer->k_norm,
-        .epsilon = (float)model->config.norm_epsilon,
-        .qkv = buffers->qkv,
-        .kv = model->kv[index],
-    };
-    int rows = forward->step.rows;
-    return add_norm(forward, buffers->residual, index == 0 ? NULL : buffers->projected,
-                    layer->input_norm, rows) &&
-           linear(forward, layer->qkv, buffers->normed, buffers->qkv, rows) &&
-           model_check(forward->ops->rope_kv_write(forward->backend, &rope), "rope",
-                       forward->error);
-}
-
-static bool attend(struct forward *forward, int index)
-{
-    struct model *model = forward->model;
-    struct attention_args args = {
-        .step = &forward->step,
-        .shape = model_shape(model),
-        .scale = 1.0f / sqrtf((float)model->config.head_dim),
-        .window = model->config.has_window[index] ? model->config.window : 0,
-        .qkv = model->buffers.qkv,
-        .kv = model->kv[index],
-        .output = model->buffers.attended,
-    };
-    return model_check(forward->ops->attention(forward->backend, &args), "attention",
-                       forward->error);
-}
-
-static bool plain_mlp(struct forward *forward, const struct layer_weights *layer, int rows)
-{
-    struct step_buffers *buffers = &forward->model->buffers;
-    return linear(forward, layer->gate_up, buffers->normed, buffers->gate_up, rows) &&
-           model_check(forward->ops->silu_mul(forward->backend, buffers->gate_up,
-                                              buffers->activated, rows,
-                                              forward->model->config.intermediate),
-                       "activation", forward->error) &&
-           linear(forward, layer->down, buffers->activated, buffers->projected, rows);
-}
-
-static bool route(struct forward *forward, const struct expert_weights *experts, int rows)
-{
-    struct step_buffers *buffers = &forward->model->buffers;
-    struct expert_route_args args = {
-        .logits = buffers->router_logits,
-        .routing = forward->model->config.experts.routing,
-        .slots = &buffers->slots,
-        .rows = rows,
-    };
-    return model_check(forward->ops->logits(forward->backend, experts->router, buffers->normed,
-                                            buffers->router_logits, rows),
-                       "router", forward->error) &&
-           model_check(forward->ops->expert_route(forward->backend, &args), "routing",
-                       forward->error);
-}
-
-static bool expert_linear(struct forward *forward, const struct expert_weights *experts,
-                          struct weight *const *weights, const struct device_buffer *input,
-                          struct device_buffer *output)
-{
-    struct expert_linear_args args = {
-        .weights = weights,
-        .experts = experts->count,
-        .slots = &forward->model->buffers.slots,
-        .input = input,
-        .output = output,
-    };
-    return model_check(forward->ops->expert_linear(forward->backend, &args), "expert product",
-                       forward->error);
-}
-
-static bool combine(struct forward *forward, int rows)
-{
-    struct step_buffers *buffers = &forward->model->buffers;
-    struct expert_combine_args args = {
-        .slots = &buffers->slots,
-        .top_k = forward->model->config.experts.routing.top_k,
-        .input = buffers->expert_output,
-        .output = buffers->projected,
-        .is_first = true,
-        .rows = rows,
-        .width = forward->model->config.hidden,
-    };
-    return model_check(forward->ops->expert_combine(forward->backend, &args), "expert sum",
-                       forward->error);
-}
-
-static bool mixture(struct forward *forward, const struct expert_weights *experts, int rows)
-{
-    const struct model_config *config = &forward->model->config;
-    struct step_buffers *buffers = &forward->model->buffers;
-    int count = rows * config->experts.routing.top_k;
-    return route(forward, experts, rows) &&
-           model_check(forward->ops->expert_gather(forward->backend, &buffers->slots,
-                                                   buffers->normed, buffers->expert_input, count,
-                                                   config->hidden),
-                       "expert rows", forward->error) &&
-           expert_linear(forward, experts, experts->gate_up, buffers->expert_input,
-                         buffers->expert_gate_up) &&
-           model_check(forward->ops->silu_mul(forward->backend, buffers->expert_gate_up,
-                                              buffers->expert_activated, count,
-                                              config->experts.intermediate),
-                       "activation", forward->error) &&
-           expert_linear(forward, experts, experts->down, buffers->expert_activated,
-                         buffers->expert_output) &&
-           combine(forward, rows);
+    return forward_norm(forward, buffers->residual, index == 0 ? NULL : buffers->projected,
+                        model->weights->layers[index].input_norm, forward->step.rows) &&
+           forward_project(forward, index);
 }
 
 /* The attention's output projection and the MLP; leaves the layer's delta in `projected`. */
@@ -289,10 +172,9 @@ static bool finish_layer(struct forward *forward, int index, struct device_buffe
     struct model *model = forward->model;
     struct step_buffers *buffers = &model->buffers;
     const struct layer_weights *layer = &model->weights->layers[index];
-    return linear(forward, layer->output, attended, buffers->projected, rows) &&
-           add_norm(forward, residual, buffers->projected, layer->post_norm, rows) &&
-           (layer->experts.router != NULL ? mixture(forward, &layer->experts, rows)
-                                          : plain_mlp(forward, layer, rows));
+    return forward_linear(forward, layer->output, attended, buffers->projected, rows) &&
+           forward_norm(forward, residual, buffers->projected, layer->post_norm, rows) &&
+           forward_mlp(forward, index, rows);
 }
 
 static bool gather(struct forward *forward, const struct device_buffer *input,
@@ -310,13 +192,13 @@ static bool finish(struct forward *forward, int count)
     struct step_buffers *buffers = &model->buffers;
     const struct model_config *config = &model->config;
     int last = config->layers - 1;
-    return attend(forward, last) &&
+    return forward_attend(forward, last) &&
            gather(forward, buffers->attended, buffers->kept_attended, count,
-                  config->heads * config->head_dim) &&
+                  model_config_attended(config)) &&
            gather(forward, buffers->residual, buffers->kept_residual, count, config->hidden) &&
            finish_layer(forward, last, buffers->kept_residual, buffers->kept_attended, count) &&
-           add_norm(forward, buffers->kept_residual, buffers->projected, model->weights->final_norm,
-                    count) &&
+           forward_norm(forward, buffers->kept_residual, buffers->projected,
+                        model->weights->final_norm, count) &&
            model_check(forward->ops->logits(forward->backend, model->weights->lm_head,
                                             buffers->normed, buffers->logits, count),
                        "logits", forward->error);
@@ -338,7 +220,7 @@ bool model_forward(struct model *model, const struct model_batch *batch, struct 
     }
     int last = model->config.layers - 1;
     for (int i = 0; i < last; i++) {
-        if (!project(&forward, i) || !attend(&forward, i) ||
+        if (!project(&forward, i) || !forward_attend(&forward, i) ||
             !finish_layer(&forward, i, model->buffers.residual, model->buffers.attended,
                           batch->rows_count)) {
             return false;

@@ -21,12 +21,12 @@ bool model_check(enum kernel_status status, const char *operation, struct error 
 
 static bool open_frequencies(struct model *model, struct error *error)
 {
-    size_t bytes = (size_t)model->config.head_dim / 2 * sizeof(float);
+    size_t bytes = (size_t)model_config_rotated(&model->config) / 2 * sizeof(float);
     float *frequencies = malloc(bytes);
     if (frequencies == NULL) {
         return model_check(KERNEL_OUT_OF_MEMORY, "rope frequencies", error);
     }
-    model_config_frequencies(&model->config, frequencies);
+    rope_config_frequencies(&model->config.rope, model_config_rotated(&model->config), frequencies);
     struct backend *backend = model->backend;
     bool is_ok =
         model_check(backend->ops->buffer_open(backend, bytes, &model->frequencies),
@@ -78,14 +78,15 @@ static void close_buffers(struct model *model)
     struct backend *backend = model->backend;
     struct step_buffers *buffers = &model->buffers;
     struct device_buffer *const all[] = {
-        buffers->residual,      buffers->normed,         buffers->qkv,
-        buffers->attended,      buffers->projected,      buffers->gate_up,
-        buffers->activated,     buffers->rotations,      buffers->logits,
-        buffers->tokens,        buffers->kept_residual,  buffers->kept_attended,
-        buffers->logprobs,      buffers->slots.rows,     buffers->slots.slots,
-        buffers->slots.weights, buffers->slots.starts,   buffers->router_logits,
-        buffers->expert_input,  buffers->expert_gate_up, buffers->expert_activated,
-        buffers->expert_output,
+        buffers->residual,       buffers->normed,           buffers->qkv,
+        buffers->attended,       buffers->projected,        buffers->gate_up,
+        buffers->activated,      buffers->rotations,        buffers->logits,
+        buffers->tokens,         buffers->kept_residual,    buffers->kept_attended,
+        buffers->logprobs,       buffers->q_down,           buffers->q_normed,
+        buffers->latent_q,       buffers->latent_keys,      buffers->latent_attended,
+        buffers->slots.rows,     buffers->slots.slots,      buffers->slots.weights,
+        buffers->slots.starts,   buffers->router_logits,    buffers->expert_input,
+        buffers->expert_gate_up, buffers->expert_activated, buffers->expert_output,
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         backend->ops->buffer_close(backend, all[i]);
@@ -203,8 +204,13 @@ bool model_step_open(struct model *model, int rows_max, int logit_rows_max, stru
     const struct model_config *config = &model->config;
     struct step_buffers *b = &model->buffers;
     struct backend *backend = model->backend;
-    int q = config->heads * config->head_dim;
-    int qkv = q + 2 * config->kv_heads * config->head_dim;
+    const struct latent_config *latent = &config->latent;
+    bool is_latent = latent->kv_rank > 0;
+    int attended = model_config_attended(config);
+    int qkv = (config->heads + (is_latent ? 0 : 2 * config->kv_heads)) * config->head_dim;
+    int intermediate = config->intermediate > config->experts.shared ? config->intermediate
+                                                                     : config->experts.shared;
+    int latent_q = is_latent ? config->heads * (latent->plain + latent->rotated) : 0;
     size_t activation = backend->activation_bytes;
     int experts = config->experts.routing.experts;
     int top_k = config->experts.routing.top_k;
@@ -213,13 +219,18 @@ bool model_step_open(struct model *model, int rows_max, int logit_rows_max, stru
         {&b->residual, rows_max, config->hidden, activation},
         {&b->normed, rows_max, config->hidden, activation},
         {&b->qkv, rows_max, qkv, activation},
-        {&b->attended, rows_max, q, activation},
+        {&b->attended, rows_max, attended, activation},
         {&b->projected, rows_max, config->hidden, activation},
-        {&b->gate_up, rows_max, 2 * config->intermediate, activation},
-        {&b->activated, rows_max, config->intermediate, activation},
-        {&b->rotations, rows_max, config->head_dim, sizeof(float)},
+        {&b->gate_up, rows_max, 2 * intermediate, activation},
+        {&b->activated, rows_max, intermediate, activation},
+        {&b->rotations, rows_max, model_config_rotated(config), sizeof(float)},
+        {&b->q_down, rows_max, latent->q_rank, activation},
+        {&b->q_normed, rows_max, latent->q_rank, activation},
+        {&b->latent_q, rows_max, latent_q, activation},
+        {&b->latent_keys, rows_max, is_latent ? config->head_dim : 0, activation},
+        {&b->latent_attended, rows_max, config->heads * latent->kv_rank, activation},
         {&b->kept_residual, logit_rows_max, config->hidden, activation},
-        {&b->kept_attended, logit_rows_max, q, activation},
+        {&b->kept_attended, logit_rows_max, attended, activation},
         {&b->logits, logit_rows_max, config->vocabulary, sizeof(float)},
         {&b->tokens, logit_rows_max, 1, sizeof(int32_t)},
         {&b->logprobs, logit_rows_max, 1, sizeof(float)},

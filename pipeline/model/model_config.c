@@ -15,28 +15,6 @@
 static const char file[] = "config.json";
 enum { CONFIG_BYTES_MAX = 1 << 20 };
 
-/* How a mixture family writes its members, and what it implies. */
-struct expert_family {
-    const char *count;
-    const char *count_too;    // other name for it, or NULL
-    const char *intermediate; // of one expert
-    enum expert_names names;
-    bool normalizes; // unless norm_topk_prob says otherwise
-};
-
-static const struct expert_family mixtral = {
-    .count = "num_local_experts",
-    .intermediate = "intermediate_size",
-    .names = EXPERT_NAMES_SPARSE,
-    .normalizes = true,
-};
-static const struct expert_family qwen3_moe = {
-    .count = "num_experts",
-    .count_too = "num_local_experts",
-    .intermediate = "moe_intermediate_size",
-    .names = EXPERT_NAMES_MLP,
-};
-
 /* What an architecture implies and does not write down. */
 struct family {
     const char *architecture;
@@ -46,6 +24,8 @@ struct family {
     bool has_qk_norm;
     bool uses_window;                    // unless use_sliding_window says otherwise
     const struct expert_family *experts; // NULL: no mixture layers
+    bool is_latent;
+    bool may_be_split; // rope_interleave is read, where it is latent; else it is true
 };
 
 static const struct family families[] = {
@@ -53,13 +33,20 @@ static const struct family families[] = {
      .may_have_attention_bias = true,
      .may_have_mlp_bias = true},
     {.architecture = "MistralForCausalLM", .uses_window = true},
-    {.architecture = "MixtralForCausalLM", .uses_window = true, .experts = &mixtral},
+    {.architecture = "MixtralForCausalLM", .uses_window = true, .experts = &expert_family_mixtral},
     {.architecture = "Qwen2ForCausalLM", .has_qkv_bias = true},
     {.architecture = "Qwen3ForCausalLM", .may_have_attention_bias = true, .has_qk_norm = true},
     {.architecture = "Qwen3MoeForCausalLM",
      .may_have_attention_bias = true,
      .has_qk_norm = true,
-     .experts = &qwen3_moe},
+     .experts = &expert_family_qwen3},
+    {.architecture = "DeepseekV2ForCausalLM",
+     .is_latent = true,
+     .experts = &expert_family_deepseek_v2},
+    {.architecture = "DeepseekV3ForCausalLM",
+     .is_latent = true,
+     .may_be_split = true,
+     .experts = &expert_family_deepseek_v3},
 };
 
 static bool refuse(struct error *error, const char *what, const char *value)
@@ -107,6 +94,11 @@ static bool read_sizes(const json_t *root, struct model_config *config, struct e
             return false;
         }
     }
+    return true;
+}
+
+static bool read_heads(const json_t *root, struct model_config *config, struct error *error)
+{
     config->kv_heads = config->heads;
     struct int_field kv_heads = {file, "num_key_value_heads", 1, config->heads};
     struct int_field head_dim = {file, "head_dim", 2, 512};
@@ -114,7 +106,7 @@ static bool read_sizes(const json_t *root, struct model_config *config, struct e
            model_json_int(root, &head_dim, false, &config->head_dim, error);
 }
 
-static bool check_sizes(struct model_config *config, struct error *error)
+static bool check_heads(struct model_config *config, struct error *error)
 {
     if (config->head_dim == 0) {
         if (config->hidden % config->heads != 0) {
@@ -135,11 +127,36 @@ static bool check_sizes(struct model_config *config, struct error *error)
                          "%s: num_attention_heads %d is no multiple of num_key_value_heads %d",
                          file, config->heads, config->kv_heads);
     }
-    if (config->heads / config->kv_heads > 64) {
-        return error_set(error, ERROR_CONFIG, NULL, NULL,
-                         "%s: %d query heads share one key-value head, at most 64", file,
-                         config->heads / config->kv_heads);
+    return true;
+}
+
+/* Seen from the cache there is one key-value head. */
+static bool read_latent(const json_t *root, const struct family *family,
+                        struct model_config *config, struct error *error)
+{
+    struct latent_config *latent = &config->latent;
+    const struct int_field q_rank = {file, "q_lora_rank", 1, 1 << 16};
+    const struct int_field kv_rank = {file, "kv_lora_rank", 1, 512};
+    const struct int_field plain = {file, "qk_nope_head_dim", 1, 512};
+    const struct int_field rotated = {file, "qk_rope_head_dim", 2, 128};
+    const struct int_field value_dim = {file, "v_head_dim", 1, 512};
+    latent->is_interleaved = true;
+    if (!model_json_int(root, &q_rank, false, &latent->q_rank, error) ||
+        !model_json_int(root, &kv_rank, true, &latent->kv_rank, error) ||
+        !model_json_int(root, &plain, true, &latent->plain, error) ||
+        !model_json_int(root, &rotated, true, &latent->rotated, error) ||
+        !model_json_int(root, &value_dim, true, &latent->value_dim, error) ||
+        (family->may_be_split &&
+         !model_json_bool(root, file, "rope_interleave", &latent->is_interleaved, error))) {
+        return false;
     }
+    if (latent->rotated % 2 != 0 || (latent->kv_rank + latent->rotated) % 2 != 0) {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "%s: qk_rope_head_dim %d and kv_lora_rank %d must be even", file,
+                         latent->rotated, latent->kv_rank);
+    }
+    config->kv_heads = 1;
+    config->head_dim = latent->kv_rank + latent->rotated;
     return true;
 }
 
@@ -161,67 +178,6 @@ static bool read_dtype(const json_t *root, struct model_config *config, struct e
         }
     }
     return refuse(error, "dtype", json_string_value(value));
-}
-
-static bool read_llama3(const json_t *rope, struct rope_config *config, struct error *error)
-{
-    const struct number_field low = {file, "low_freq_factor", 1e-3, 1e6};
-    const struct number_field high = {file, "high_freq_factor", 1e-3, 1e6};
-    const struct number_field original = {file, "original_max_position_embeddings", 1, 1 << 24};
-    if (!model_json_number(rope, &low, true, &config->low_freq_factor, error) ||
-        !model_json_number(rope, &high, true, &config->high_freq_factor, error) ||
-        !model_json_number(rope, &original, true, &config->original_context, error)) {
-        return false;
-    }
-    if (config->high_freq_factor <= config->low_freq_factor) {
-        return error_set(error, ERROR_CONFIG, NULL, NULL,
-                         "%s: high_freq_factor %g must be more than low_freq_factor %g", file,
-                         config->high_freq_factor, config->low_freq_factor);
-    }
-    return true;
-}
-
-static bool read_rope(const json_t *root, struct rope_config *config, struct error *error)
-{
-    const json_t *rope = json_object_get(root, "rope_parameters");
-    bool is_new = json_is_object(rope);
-    if (!is_new) {
-        rope = json_object_get(root, "rope_scaling");
-    }
-    const struct number_field theta = {file, "rope_theta", 1, 1e12};
-    const struct number_field rotary = {file, "partial_rotary_factor", 1, 1};
-    const struct number_field factor = {file, "factor", 1, 1e6};
-    double rotated = 1; // the whole head, or it is refused
-    config->theta = 10000.0;
-    config->factor = 1.0;
-    if (!model_json_number(root, &theta, false, &config->theta, error) ||
-        !model_json_number(root, &rotary, false, &rotated, error)) {
-        return false;
-    }
-    if (!json_is_object(rope)) {
-        return rope == NULL || json_is_null(rope) ||
-               error_set(error, ERROR_CONFIG, NULL, NULL, "%s: rope_scaling must be an object",
-                         file);
-    }
-    if (!model_json_number(rope, &theta, false, &config->theta, error) ||
-        !model_json_number(rope, &rotary, false, &rotated, error)) {
-        return false;
-    }
-    const char *type = json_string_value(json_object_get(rope, "rope_type"));
-    type = type != NULL ? type : json_string_value(json_object_get(rope, "type"));
-    if (type == NULL || strcmp(type, "default") == 0) {
-        return type != NULL || is_new || refuse(error, "rope_scaling without", "rope_type");
-    }
-    if (strcmp(type, "linear") == 0) {
-        config->scaling = ROPE_LINEAR;
-        return model_json_number(rope, &factor, true, &config->factor, error);
-    }
-    if (strcmp(type, "llama3") == 0) {
-        config->scaling = ROPE_LLAMA3;
-        return model_json_number(rope, &factor, true, &config->factor, error) &&
-               read_llama3(rope, config, error);
-    }
-    return refuse(error, "rope scaling", type);
 }
 
 /* Which layers are windowed: listed one by one, or those from max_window_layers on, or all. */
@@ -364,49 +320,21 @@ static bool read_biases(const json_t *root, const struct family *family,
     return true;
 }
 
-/* Qwen3-MoE can make some layers plain; no published model does. */
-static bool check_all_sparse(const json_t *root, struct error *error)
-{
-    const struct int_field step = {file, "decoder_sparse_step", 1, 1};
-    int ignored = 1;
-    return model_json_int(root, &step, false, &ignored, error) &&
-           (json_array_size(json_object_get(root, "mlp_only_layers")) == 0 ||
-            refuse(error, "mlp_only_layers", "with layers"));
-}
-
-static bool read_experts(const json_t *root, const struct family *family,
-                         struct model_config *config, struct error *error)
-{
-    const struct expert_family *layout = family->experts;
-    if (layout == NULL) {
-        return true;
-    }
-    struct experts_config *experts = &config->experts;
-    struct expert_routing *routing = &experts->routing;
-    bool has_count = json_object_get(root, layout->count) != NULL || layout->count_too == NULL;
-    const struct int_field count = {file, has_count ? layout->count : layout->count_too, 1, 1024};
-    const struct int_field width = {file, layout->intermediate, 1, 1 << 18};
-    *routing = (struct expert_routing){
-        .normalizes = layout->normalizes, .scale = 1, .groups = 1, .groups_top = 1};
-    experts->names = layout->names;
-    if (!model_json_int(root, &count, true, &routing->experts, error) ||
-        !model_json_int(root, &width, true, &experts->intermediate, error) ||
-        !model_json_bool(root, file, "norm_topk_prob", &routing->normalizes, error)) {
-        return false;
-    }
-    const struct int_field top_k = {file, "num_experts_per_tok", 1, routing->experts};
-    return model_json_int(root, &top_k, true, &routing->top_k, error) &&
-           check_all_sparse(root, error);
-}
-
 static bool read_config(const json_t *root, struct model_config *config, struct error *error)
 {
     const struct family *family = find_family(root, error);
-    if (family == NULL || !read_sizes(root, config, error) || !check_sizes(config, error)) {
+    if (family == NULL || !read_sizes(root, config, error)) {
+        return false;
+    }
+    if (family->is_latent ? !read_latent(root, family, config, error)
+                          : !read_heads(root, config, error) || !check_heads(config, error)) {
         return false;
     }
     (void)snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
-    if (!read_biases(root, family, config, error) || !read_experts(root, family, config, error)) {
+    const struct int_field prediction = {file, "num_nextn_predict_layers", 0, LAYERS_MAX};
+    if (!model_json_int(root, &prediction, false, &config->prediction_layers, error) ||
+        !read_biases(root, family, config, error) ||
+        !experts_config_read(root, file, family->experts, &config->experts, error)) {
         return false;
     }
     config->has_qk_norm = family->has_qk_norm;
@@ -417,7 +345,8 @@ static bool read_config(const json_t *root, struct model_config *config, struct 
     return model_json_number(root, &epsilon, false, &config->norm_epsilon, error) &&
            model_json_bool(root, file, "tie_word_embeddings", &config->ties_embeddings, error) &&
            model_json_int(root, &bos, false, &config->bos_token, error) &&
-           read_dtype(root, config, error) && read_rope(root, &config->rope, error) &&
+           read_dtype(root, config, error) &&
+           rope_config_read(root, file, config->context, &config->rope, error) &&
            check_rest(root, error) && read_window(root, family, config, error) &&
            read_stop_tokens(root, config, file, error);
 }
@@ -444,36 +373,28 @@ bool model_config_load(const char *path, struct model_config *config_out, struct
     return is_ok;
 }
 
-/* Llama 3: short waves stay, long ones are divided by `factor`, those between are blended. */
-static double scale_llama3(const struct rope_config *rope, double frequency)
-{
-    double wave = 2 * 3.14159265358979323846 / frequency;
-    if (wave < rope->original_context / rope->high_freq_factor) {
-        return frequency;
-    }
-    if (wave > rope->original_context / rope->low_freq_factor) {
-        return frequency / rope->factor;
-    }
-    double blend = (rope->original_context / wave - rope->low_freq_factor) /
-                   (rope->high_freq_factor - rope->low_freq_factor);
-    return (1 - blend) * frequency / rope->factor + blend * frequency;
-}
-
 bool model_config_has_experts(const struct model_config *config, int layer)
 {
     return config->experts.routing.experts > 0 && layer >= config->experts.first_layer;
 }
 
-void model_config_frequencies(const struct model_config *config, float *inverse_frequencies_out)
+int model_config_rotated(const struct model_config *config)
 {
-    const struct rope_config *rope = &config->rope;
-    for (int i = 0; i < config->head_dim / 2; i++) {
-        double frequency = pow(rope->theta, -2.0 * i / config->head_dim);
-        if (rope->scaling == ROPE_LINEAR) {
-            frequency /= rope->factor;
-        } else if (rope->scaling == ROPE_LLAMA3) {
-            frequency = scale_llama3(rope, frequency);
-        }
-        inverse_frequencies_out[i] = (float)frequency;
+    return config->latent.kv_rank > 0 ? config->latent.rotated : config->head_dim;
+}
+
+int model_config_attended(const struct model_config *config)
+{
+    return config->heads *
+           (config->latent.kv_rank > 0 ? config->latent.value_dim : config->head_dim);
+}
+
+float model_config_scale(const struct model_config *config)
+{
+    const struct latent_config *latent = &config->latent;
+    if (latent->kv_rank == 0) {
+        return 1.0f / sqrtf((float)config->head_dim);
     }
+    double dims = latent->plain + latent->rotated;
+    return (float)(config->rope.score_factor / sqrt(dims));
 }

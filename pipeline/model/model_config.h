@@ -9,34 +9,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "kernels/backend.h"
+#include "kernels/dtype.h"
+#include "pipeline/model/experts_config.h"
+#include "pipeline/model/rope_config.h"
 #include "schemas/base/error.h"
 
 enum { STOP_TOKENS_MAX = 16, LAYERS_MAX = 1024 };
 
-enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 };
-
-struct rope_config {
-    double theta;
-    enum rope_scaling scaling;
-    double factor;           // linear, llama3
-    double low_freq_factor;  // llama3
-    double high_freq_factor; // llama3
-    double original_context; // llama3: positions that the model was first trained for
-};
-
-/* How a family calls the tensors of a mixture layer. */
-enum expert_names {
-    EXPERT_NAMES_MLP,    // mlp.experts.0.gate_proj, up_proj, down_proj
-    EXPERT_NAMES_SPARSE, // block_sparse_moe.experts.0.w1, w3, w2
-};
-
-/* The mixture layers; routing.experts 0: there are none. */
-struct experts_config {
-    struct expert_routing routing;
-    enum expert_names names;
-    int intermediate; // width of one expert
-    int first_layer;  // the layers before it have a plain MLP
+/* Latent attention: keys and values of all heads are made of one short vector per position, which
+ * is what the cache holds. kv_rank 0: plain heads. */
+struct latent_config {
+    int q_rank;  // of the query's own bottleneck; 0: none
+    int kv_rank; // width of the vector
+    int plain;   // dimensions of a query head without position
+    int rotated; // and with
+    int value_dim;
+    bool is_interleaved; // rope turns the pairs i, i + 1; else half-split
 };
 
 /* What a request that does not say otherwise is sampled with: generation_config.json's, else
@@ -58,7 +46,7 @@ struct model_config {
     int layers;
     int heads;
     int kv_heads;
-    int head_dim; // not always hidden / heads
+    int head_dim; // of keys in the cache; not always hidden / heads
     int context;  // positions, prompt and output together
     double norm_epsilon;
     int window;                  // positions that a windowed layer sees, its own included
@@ -69,9 +57,11 @@ struct model_config {
     bool has_mlp_bias;
     bool has_qk_norm; // each head of q and k is normalized before it is rotated
     bool ties_embeddings;
+    struct latent_config latent;
     struct experts_config experts;
     struct sampling_defaults sampling;
-    int32_t bos_token; // -1: none
+    int prediction_layers; // behind the last layer in the files; not used
+    int32_t bos_token;     // -1: none
     int32_t stop_tokens[STOP_TOKENS_MAX];
     int stop_tokens_count;
 };
@@ -83,7 +73,11 @@ MUST_CHECK bool model_config_load(const char *path, struct model_config *config_
 /* Whether a layer's MLP is a mixture of experts. */
 bool model_config_has_experts(const struct model_config *config, int layer);
 
-/* inverse_frequencies_out: [head_dim / 2], scaling applied. */
-void model_config_frequencies(const struct model_config *config, float *inverse_frequencies_out);
+/* Dimensions of a head that rope turns. */
+int model_config_rotated(const struct model_config *config);
+/* Width of a row of attention's results, before the output projection. */
+int model_config_attended(const struct model_config *config);
+/* What scores are multiplied with. */
+float model_config_scale(const struct model_config *config);
 
 #endif

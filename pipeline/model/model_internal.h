@@ -11,11 +11,18 @@ struct step_buffers {
     struct device_buffer *residual;  // [rows, hidden]
     struct device_buffer *normed;    // [rows, hidden]
     struct device_buffer *qkv;       // [rows, (heads + 2 kv_heads) head_dim]
-    struct device_buffer *attended;  // [rows, heads head_dim]
+    struct device_buffer *attended;  // [rows, model_config_attended]
     struct device_buffer *projected; // [rows, hidden]
-    struct device_buffer *gate_up;   // [rows, 2 intermediate]
-    struct device_buffer *activated; // [rows, intermediate]
-    struct device_buffer *rotations; // [rows, head_dim] f32
+    struct device_buffer *gate_up;   // [rows, 2 intermediate (or the shared experts' width)]
+    struct device_buffer *activated; // [rows, intermediate (likewise)]
+    struct device_buffer *rotations; // [rows, model_config_rotated] f32
+
+    // Latent attention, where qkv holds [rows, heads, head_dim] queries; NULL without.
+    struct device_buffer *q_down;          // [rows, q_rank], or NULL
+    struct device_buffer *q_normed;        // [rows, q_rank], or NULL
+    struct device_buffer *latent_q;        // [rows, heads, plain + rotated]
+    struct device_buffer *latent_keys;     // [rows, head_dim]
+    struct device_buffer *latent_attended; // [rows, heads, kv_rank]
 
     // Mixture layers; NULL without.
     struct expert_slots slots;
@@ -27,7 +34,7 @@ struct step_buffers {
 
     // The rows whose logits are wanted, through the last layer.
     struct device_buffer *kept_residual; // [logit rows, hidden]
-    struct device_buffer *kept_attended; // [logit rows, heads head_dim]
+    struct device_buffer *kept_attended; // [logit rows, model_config_attended]
     struct device_buffer *logits;        // [logit rows, vocabulary] f32
     struct device_buffer *tokens;        // [logit rows] int32
     struct device_buffer *logprobs;      // [logit rows] f32
@@ -60,6 +67,7 @@ static inline struct attention_shape model_shape(const struct model *model)
     return (struct attention_shape){.heads = model->config.heads,
                                     .kv_heads = model->config.kv_heads,
                                     .head_dim = model->config.head_dim,
+                                    .latent = model->config.latent.kv_rank,
                                     .block_tokens = model->block_tokens,
                                     .kv_format = model->kv_format};
 }

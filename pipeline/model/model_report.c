@@ -138,8 +138,9 @@ bool model_report_make(const char *path, struct model_report *report_out, struct
         add_tensor(&report, safetensors_at(safetensors, i));
     }
     const struct model_config *config = &report.config;
-    report.kv_bytes_per_token = 2 * sizeof(float) * (size_t)config->layers *
-                                (size_t)config->kv_heads * (size_t)config->head_dim;
+    int value_dim = config->latent.kv_rank > 0 ? config->latent.kv_rank : config->head_dim;
+    report.kv_bytes_per_token = sizeof(float) * (size_t)config->layers * (size_t)config->kv_heads *
+                                (size_t)(config->head_dim + value_dim);
     bool is_ok = count_weights(safetensors, &report, error);
     safetensors_close(safetensors);
     if (is_ok) {

@@ -421,6 +421,15 @@ const struct tensor *safetensors_claim(struct safetensors *safetensors, const ch
     return tensor;
 }
 
+void safetensors_claim_all(struct safetensors *safetensors, const char *prefix)
+{
+    for (size_t i = 0; i < safetensors->tensors_count; i++) {
+        struct tensor *tensor = &safetensors->tensors[i];
+        tensor->is_claimed =
+            tensor->is_claimed || strncmp(tensor->name, prefix, strlen(prefix)) == 0;
+    }
+}
+
 const struct tensor *safetensors_unclaimed(const struct safetensors *safetensors, size_t *count_out)
 {
     const struct tensor *first = NULL;

@@ -34,6 +34,8 @@ void safetensors_close(struct safetensors *safetensors); // accepts NULL
 
 /* Finds and claims; NULL if there is none. */
 const struct tensor *safetensors_claim(struct safetensors *safetensors, const char *name);
+/* Claims every tensor whose name begins so. */
+void safetensors_claim_all(struct safetensors *safetensors, const char *prefix);
 /* The first in order of name that nobody claimed, or NULL. */
 const struct tensor *safetensors_unclaimed(const struct safetensors *safetensors,
                                            size_t *count_out);

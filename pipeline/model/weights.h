@@ -3,29 +3,10 @@
 #define PIPELINE_MODEL_WEIGHTS_H
 
 #include "kernels/backend.h"
+#include "pipeline/model/layer_weights.h"
 #include "pipeline/model/model_config.h"
 #include "pipeline/model/safetensors.h"
 #include "schemas/base/error.h"
-
-/* A mixture layer. */
-struct expert_weights {
-    struct weight *router;   // [experts, hidden], f32 in every format
-    struct weight **gate_up; // [experts] of [2 expert intermediate, hidden]
-    struct weight **down;    // [experts] of [hidden, expert intermediate]
-    int count;
-};
-
-struct layer_weights {
-    struct device_buffer *input_norm; // [hidden]
-    struct weight *qkv;               // [(heads + 2 kv_heads) head_dim, hidden]
-    struct device_buffer *q_norm;     // [head_dim], or NULL
-    struct device_buffer *k_norm;     // [head_dim], or NULL
-    struct weight *output;            // [hidden, heads head_dim]
-    struct device_buffer *post_norm;  // [hidden]
-    struct weight *gate_up;           // [2 intermediate, hidden]; NULL in a mixture layer
-    struct weight *down;              // [hidden, intermediate]; likewise
-    struct expert_weights experts;    // of a mixture layer
-};
 
 struct weights {
     struct backend *backend;

@@ -241,6 +241,12 @@ static void test_mixtral_in_f32_gives_what_each_request_gives_alone(void **state
     check_folder(DATA_DIR "/families/mixtral", WEIGHTS_F32, KV_F32);
 }
 
+static void test_deepseek_in_f32_gives_what_each_request_gives_alone(void **state)
+{
+    (void)state;
+    check_folder(DATA_DIR "/families/deepseek-v3", WEIGHTS_F32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_qwen2_in_bf16_gives_what_each_request_gives_alone),
         cmocka_unit_test(test_qwen2_in_int8_gives_what_each_request_gives_alone),
         cmocka_unit_test(test_mixtral_in_f32_gives_what_each_request_gives_alone),
+        cmocka_unit_test(test_deepseek_in_f32_gives_what_each_request_gives_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@ static char folder[TINY_MODEL_PATH];
 #define MISTRAL "\"architectures\":[\"MistralForCausalLM\"]," SIZES
 #define MIXTRAL "\"architectures\":[\"MixtralForCausalLM\"]," SIZES
 #define QWEN3_MOE "\"architectures\":[\"Qwen3MoeForCausalLM\"]," SIZES
+#define DEEPSEEK_V3 "\"architectures\":[\"DeepseekV3ForCausalLM\"]," SIZES
 #define QWEN2 "\"architectures\":[\"Qwen2ForCausalLM\"]," SIZES
 
 static int make_folder(void **state)
@@ -108,12 +109,12 @@ static void test_frequencies_follow_the_scaling(void **state)
     struct model_config config = load("{" LLAMA "}");
     float plain[8];
     float scaled[8];
-    model_config_frequencies(&config, plain);
+    rope_config_frequencies(&config.rope, config.head_dim, plain);
     assert_true(plain[0] == 1.0f);
     assert_true(fabs((double)plain[4] - 0.01) < 1e-8);
     config.rope.scaling = ROPE_LINEAR;
     config.rope.factor = 4;
-    model_config_frequencies(&config, scaled);
+    rope_config_frequencies(&config.rope, config.head_dim, scaled);
     assert_true(scaled[0] == 0.25f);
     config.rope = (struct rope_config){.theta = 10000,
                                        .scaling = ROPE_LLAMA3,
@@ -121,13 +122,37 @@ static void test_frequencies_follow_the_scaling(void **state)
                                        .low_freq_factor = 1,
                                        .high_freq_factor = 4,
                                        .original_context = 64};
-    model_config_frequencies(&config, scaled);
+    rope_config_frequencies(&config.rope, config.head_dim, scaled);
     assert_true(scaled[0] == plain[0]);                       // a wave of 6 positions stays
     assert_true(scaled[7] == plain[7] / 8.0f);                // a wave of 20,000 is stretched
     double wave = 2 * 3.14159265358979 / 0.31622776601683794; // between: 19.87 of 16..64
     double blend = (64 / wave - 1) / 3;
     double expected = 0.31622776601683794 * ((1 - blend) / 8 + blend);
     assert_true(fabs((double)scaled[1] - expected) < 1e-6);
+}
+
+/* Qwen 2.5's own: what transformers' YaRN gives for these numbers (64 dimensions, theta 1e6, factor
+ * 4 over 32,768 positions). */
+static void test_yarn_keeps_fast_frequencies_and_divides_slow_ones(void **state)
+{
+    (void)state;
+    struct model_config config = load(
+        "{" LLAMA ",\"head_dim\":64,\"rope_theta\":1000000.0,\"rope_scaling\":{\"type\":\"yarn\","
+        "\"factor\":4.0,\"original_max_position_embeddings\":32768}}");
+    float frequencies[32];
+    rope_config_frequencies(&config.rope, 64, frequencies);
+    assert_true(fabs(config.rope.magnitude - 1.1386294361119891) < 1e-12);
+    for (int i = 0; i < 32; i++) {
+        double plain = pow(1e6, -i / 32.0);
+        double ramp = i < 11 ? 0 : i > 20 ? 1 : (i - 11) / 9.0; // bounds: floor 11.8, ceil 19.8
+        double expected = plain / 4 * ramp + plain * (1 - ramp);
+        assert_true(fabs((double)frequencies[i] - expected) < 1e-6 * expected);
+    }
+    struct model_config deepseek =
+        load("{" LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":40,\"mscale\":1.0,"
+             "\"mscale_all_dim\":1.0,\"original_max_position_embeddings\":4096}}");
+    assert_true(deepseek.rope.magnitude == 1);
+    assert_true(fabs(deepseek.rope.score_factor - 1.368887945411394 * 1.368887945411394) < 1e-9);
 }
 
 static void test_stop_tokens_come_from_both_files(void **state)
@@ -240,6 +265,51 @@ static void test_experts_that_cannot_be_are_refused(void **state)
     assert_refused("{" QWEN3_MOE_WHOLE ",\"decoder_sparse_step\":2}", "decoder_sparse_step is 2");
 }
 
+#define LATENT                                                                                     \
+    ",\"kv_lora_rank\":32,\"qk_nope_head_dim\":24,\"qk_rope_head_dim\":16,\"v_head_dim\":20"
+#define ROUTED                                                                                     \
+    ",\"n_routed_experts\":16,\"num_experts_per_tok\":4,\"moe_intermediate_size\":40,"             \
+    "\"n_shared_experts\":2,\"first_k_dense_replace\":1,\"routed_scaling_factor\":2.5"
+
+static void test_latent_attention_and_its_router_are_read(void **state)
+{
+    (void)state;
+    struct model_config config =
+        load("{" DEEPSEEK_V3 LATENT ROUTED ",\"head_dim\":16,\"q_lora_rank\":48,\"n_group\":4,"
+             "\"topk_group\":2,\"num_nextn_predict_layers\":1}");
+    assert_int_equal(config.head_dim, 48);
+    assert_int_equal(config.kv_heads, 1);
+    assert_int_equal(model_config_rotated(&config), 16);
+    assert_int_equal(model_config_attended(&config), 80);
+    assert_true(fabsf(model_config_scale(&config) - 1 / sqrtf(40)) < 1e-6f);
+    assert_true(config.latent.q_rank == 48 && config.latent.is_interleaved);
+    assert_int_equal(config.prediction_layers, 1);
+    assert_int_equal(config.experts.shared, 80);
+    assert_true(config.experts.has_bias && config.experts.routing.is_sigmoid);
+    assert_true(config.experts.routing.scale == 2.5f && config.experts.routing.normalizes);
+    assert_int_equal(config.experts.routing.groups_top, 2);
+    assert_false(model_config_has_experts(&config, 0));
+    assert_true(model_config_has_experts(&config, 1));
+}
+
+static void test_latent_attention_that_cannot_be_is_refused(void **state)
+{
+    (void)state;
+    assert_refused("{" DEEPSEEK_V3 ROUTED "}", "kv_lora_rank is missing");
+    assert_refused("{" DEEPSEEK_V3 LATENT "}", "n_routed_experts is missing");
+    assert_refused("{" DEEPSEEK_V3 LATENT ROUTED ",\"n_group\":5}", "n_group 5");
+    assert_refused("{" DEEPSEEK_V3 LATENT ROUTED ",\"n_group\":8,\"topk_group\":1}",
+                   "topk_group 1");
+    assert_refused("{" DEEPSEEK_V3 LATENT ROUTED ",\"topk_method\":\"greedy\"}",
+                   "topk_method greedy");
+    assert_refused("{" DEEPSEEK_V3 LATENT ROUTED ",\"scoring_func\":\"softmax\"}",
+                   "scoring_func softmax");
+    assert_refused("{" DEEPSEEK_V3 LATENT ROUTED ",\"moe_layer_freq\":2}", "moe_layer_freq is 2");
+    assert_refused("{" DEEPSEEK_V3 ROUTED ",\"kv_lora_rank\":31,\"qk_nope_head_dim\":24,"
+                   "\"qk_rope_head_dim\":16,\"v_head_dim\":20}",
+                   "must be even");
+}
+
 static void test_what_is_not_supported_is_named(void **state)
 {
     (void)state;
@@ -250,8 +320,6 @@ static void test_what_is_not_supported_is_named(void **state)
                    "dtype float8_e4m3fn is not supported");
     assert_refused("{" LLAMA ",\"quantization_config\":{\"quant_method\":\"awq\"}}",
                    "quantization awq is not supported");
-    assert_refused("{" LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4}}",
-                   "rope scaling yarn is not supported");
     assert_refused("{" LLAMA ",\"rope_parameters\":{\"rope_type\":\"dynamic\",\"factor\":4}}",
                    "rope scaling dynamic is not supported");
     assert_refused("{" LLAMA ",\"rope_scaling\":{\"factor\":4}}", "rope_scaling without");
@@ -318,12 +386,15 @@ int main(void)
         CONFIG_TEST(test_reads_a_llama_with_defaults),
         CONFIG_TEST(test_reads_both_spellings),
         CONFIG_TEST(test_frequencies_follow_the_scaling),
+        CONFIG_TEST(test_yarn_keeps_fast_frequencies_and_divides_slow_ones),
         CONFIG_TEST(test_stop_tokens_come_from_both_files),
         CONFIG_TEST(test_sampling_defaults_come_from_the_generation_config),
         CONFIG_TEST(test_biases_follow_the_family),
         CONFIG_TEST(test_windows_follow_the_family_and_the_layers),
         CONFIG_TEST(test_experts_follow_the_family),
         CONFIG_TEST(test_experts_that_cannot_be_are_refused),
+        CONFIG_TEST(test_latent_attention_and_its_router_are_read),
+        CONFIG_TEST(test_latent_attention_that_cannot_be_is_refused),
         CONFIG_TEST(test_what_is_not_supported_is_named),
         CONFIG_TEST(test_absurd_and_missing_numbers_are_refused),
         CONFIG_TEST(test_a_hidden_size_that_does_not_divide_needs_head_dim),

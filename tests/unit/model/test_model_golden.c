@@ -181,6 +181,8 @@ FAMILY_TEST(llama3_1, "llama3.1")
 FAMILY_TEST(qwen2, "qwen2")
 FAMILY_TEST(qwen3, "qwen3")
 FAMILY_TEST(qwen3_moe, "qwen3-moe")
+FAMILY_TEST(deepseek_v2, "deepseek-v2")
+FAMILY_TEST(deepseek_v3, "deepseek-v3")
 FAMILY_TEST(mistral, "mistral")
 FAMILY_TEST(mistral_nemo, "mistral-nemo")
 FAMILY_TEST(mixtral, "mixtral")
@@ -196,6 +198,8 @@ int main(void)
         cmocka_unit_test(test_qwen2_agrees_with_transformers),
         cmocka_unit_test(test_qwen3_agrees_with_transformers),
         cmocka_unit_test(test_qwen3_moe_agrees_with_transformers),
+        cmocka_unit_test(test_deepseek_v2_agrees_with_transformers),
+        cmocka_unit_test(test_deepseek_v3_agrees_with_transformers),
         cmocka_unit_test(test_mistral_agrees_with_transformers),
         cmocka_unit_test(test_mistral_nemo_agrees_with_transformers),
         cmocka_unit_test(test_mixtral_agrees_with_transformers),

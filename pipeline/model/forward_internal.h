@@ -1,0 +1,32 @@
+/* forward_internal: what the parts of a step share. Rows are those of the step, or in the last
+ * layer those whose logits are wanted. */
+#ifndef PIPELINE_MODEL_FORWARD_INTERNAL_H
+#define PIPELINE_MODEL_FORWARD_INTERNAL_H
+
+#include "pipeline/model/model_internal.h"
+
+/* One step in the making. */
+struct forward {
+    struct model *model;
+    struct backend *backend;
+    const struct backend_operations *ops;
+    struct step_arrays step;
+    struct error *error;
+};
+
+MUST_CHECK bool forward_linear(struct forward *forward, const struct weight *weight,
+                               const struct device_buffer *input, struct device_buffer *output,
+                               int rows);
+/* residual += delta (may be NULL); `normed` = its norm times scale. */
+MUST_CHECK bool forward_norm(struct forward *forward, struct device_buffer *residual,
+                             const struct device_buffer *delta, const struct device_buffer *scale,
+                             int rows);
+
+/* From `normed` to the cache and the queries of a layer. */
+MUST_CHECK bool forward_project(struct forward *forward, int layer);
+/* From there to `attended`. */
+MUST_CHECK bool forward_attend(struct forward *forward, int layer);
+/* From `normed` to `projected`: a plain MLP or a mixture. */
+MUST_CHECK bool forward_mlp(struct forward *forward, int layer, int rows);
+
+#endif

@@ -1,0 +1,27 @@
+/* layer_weights: one layer's tensors where the backend wants them. Owned by the model's weights. */
+#ifndef PIPELINE_MODEL_LAYER_WEIGHTS_H
+#define PIPELINE_MODEL_LAYER_WEIGHTS_H
+
+#include "pipeline/model/expert_weights.h"
+#include "pipeline/model/latent_weights.h"
+#include "pipeline/model/loader.h"
+
+struct layer_weights {
+    struct device_buffer *input_norm; // [hidden]
+    struct weight *qkv;               // [(heads + 2 kv_heads) head_dim, hidden]; NULL: latent
+    struct device_buffer *q_norm;     // [head_dim], or NULL
+    struct device_buffer *k_norm;     // [head_dim], or NULL
+    struct latent_weights latent;     // where qkv is NULL
+    struct weight *output;            // [hidden, heads head_dim (latent: value_dim)]
+    struct device_buffer *post_norm;  // [hidden]
+    struct weight *gate_up;           // [2 intermediate, hidden]; in a mixture layer the shared
+    struct weight *down;              // [hidden, intermediate];   MLP's, or NULL
+    struct expert_weights experts;    // of a mixture layer
+};
+
+/* What was loaded before a failure is closed by layer_weights_close. */
+MUST_CHECK bool layer_weights_load(const struct loader *loader, int index,
+                                   struct layer_weights *layer);
+void layer_weights_close(struct backend *backend, struct layer_weights *layer);
+
+#endif
