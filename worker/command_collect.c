@@ -71,8 +71,9 @@ static void print_missing(const struct collect_result *result)
 
 static void print_text(const struct collect_options *collect, const struct collect_result *result)
 {
+    int64_t have = result->missing < collect->expected ? collect->expected - result->missing : 0;
     printf("run %s: %" PRId64 " of %" PRId64 " records have their outcome, %" PRId64 " missing\n",
-           collect->run_id, result->totals.records, collect->expected, result->missing);
+           collect->run_id, have, collect->expected, result->missing);
     if (result->missing > 0) {
         print_missing(result);
     }

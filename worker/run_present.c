@@ -14,22 +14,6 @@ static bool is_full(enum id_set_result result, struct error *error)
            !error_set(error, ERROR_FATAL, NULL, NULL, "the run has too many custom_ids, split it");
 }
 
-static bool take_request(void *context, const struct run_record *record, struct error *error)
-{
-    struct reading *reading = context;
-    if (record->is_replayed) { // not of the manifest: topics.runs counts it itself
-        return record->custom_id.data == NULL ||
-               !is_full(id_set_add(reading->ids, record->custom_id), error);
-    }
-    reading->present->records++;
-    if (record->custom_id.data == NULL) {
-        return true;
-    }
-    enum id_set_result result = id_set_add(reading->ids, record->custom_id);
-    reading->present->duplicates += result == ID_SET_KNOWN ? 1 : 0;
-    return !is_full(result, error);
-}
-
 static bool take_outcome(void *context, const struct run_record *record, struct error *error)
 {
     struct reading *reading = context;
@@ -38,6 +22,21 @@ static bool take_outcome(void *context, const struct run_record *record, struct 
     }
     enum id_set_result result = id_set_add(reading->ids, record->custom_id);
     reading->present->records += result == ID_SET_NEW ? 1 : 0;
+    return !is_full(result, error);
+}
+
+static bool take_request(void *context, const struct run_record *record, struct error *error)
+{
+    struct reading *reading = context;
+    if (record->is_replayed) { // counts only for a first request that is there no more
+        return take_outcome(context, record, error);
+    }
+    reading->present->records++;
+    if (record->custom_id.data == NULL) {
+        return true;
+    }
+    enum id_set_result result = id_set_add(reading->ids, record->custom_id);
+    reading->present->duplicates += result == ID_SET_KNOWN ? 1 : 0;
     return !is_full(result, error);
 }
 

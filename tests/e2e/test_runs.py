@@ -120,6 +120,23 @@ def test_a_killed_produce_goes_on_and_sends_each_id_once(
     assert (manifest["records"], manifest["complete"]) == (count, True)
 
 
+def test_what_has_an_outcome_is_not_missing_once_its_request_is_gone(
+    kafka, topics, scripted, tmp_path, run_worker
+):
+    config, options = scripted
+    first, both = jobs(tmp_path, 30, "first.jsonl"), jobs(tmp_path, 50, "both.jsonl")
+    assert millrace.run("produce", *options, "--run-id", "r", first).returncode == 0
+    worker = run_worker(config)
+    wait_for_records(kafka, topics.responses, 30)
+    assert worker.stop(30) == 0
+    kafka.delete_records(topics.requests)
+    assert ids_on(kafka, topics.requests) == []
+    missing = ["--run-id", "r", "--missing", "--json", both]
+    sent = summary_of(millrace.run("produce", *options, *missing))
+    assert (sent["records"], sent["present"]) == (20, 30)
+    assert manifest_of(kafka, topics, "r")[0]["records"] == 50
+
+
 def watch(kafka, topic):
     """-> a function that says how many records a topic has, committed or not."""
 

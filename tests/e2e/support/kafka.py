@@ -2,7 +2,7 @@
 
 import subprocess
 
-from confluent_kafka import KafkaException
+from confluent_kafka import OFFSET_END, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from support.ports import free_ports, wait_until
@@ -54,6 +54,13 @@ class Kafka(Server):
         topic = self.admin.list_topics(name, timeout=10).topics[name]
         leaders = [partition.leader for partition in topic.partitions.values()]
         return topic.error is None and leaders != [] and min(leaders) >= 0
+
+    def delete_records(self, name):
+        """Everything that a topic has, as its retention does it in time."""
+        partitions = self.admin.list_topics(name, timeout=10).topics[name].partitions
+        ends = [TopicPartition(name, partition, OFFSET_END) for partition in partitions]
+        for future in self.admin.delete_records(ends).values():
+            future.result(30)
 
     def topic_config(self, name):
         resource = ConfigResource(ConfigResource.Type.TOPIC, name)
