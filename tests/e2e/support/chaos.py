@@ -288,6 +288,8 @@ class Chaos:
             "waits": summary(recovery.waits),
             f"share_answered_within_{PROMPT_S}_s": round(recovery.share_prompt(), 4),
             "availability": round(recovery.availability(), 4),
+            "readers_replaced": traffic.replaced,
+            "reader_errors": sorted(traffic.reader.errors),
             "problems": problems,
         }
 

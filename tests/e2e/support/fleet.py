@@ -7,7 +7,7 @@ import time
 from support.millrace import Worker
 
 TROUBLE = re.compile(r"Sanitizer|runtime error|broken invariant")
-STARTING_S = 5  # a worker that is told to stop so early may not yet listen to signals
+NO_BROKER = "no broker answered"  # why a worker may end that starts while the broker is away
 
 
 class Fleet:
@@ -17,7 +17,7 @@ class Fleet:
         self.folder, self.config, self.is_static = folder, config, is_static
         self.count = 0  # of workers so far
         self.members = []  # processes that have not been seen to end
-        self.started = {}  # worker -> time of its last start
+        self.launched = {}  # worker -> size of its log at its last start
         self.expected = {}  # worker that may end -> allowed exit codes
         self.told = set()  # to end
         self.fenced = set()  # workers that may end because another one took their worker.id
@@ -38,7 +38,7 @@ class Fleet:
         return worker
 
     def relaunch(self, worker):
-        self.started[worker] = time.monotonic()
+        self.launched[worker] = worker.log.stat().st_size if worker.log.exists() else 0
         self.members.append(worker)
         worker.launch()
 
@@ -54,8 +54,8 @@ class Fleet:
 
     def terminate(self, worker):
         self.told.add(worker)
-        is_starting = time.monotonic() - self.started[worker] < STARTING_S
-        codes = {0, -signal.SIGTERM} if is_starting else {0}
+        # Before it has started it does not listen to signals, and has nothing to lose.
+        codes = {0} if self.has_started(worker) else {0, -signal.SIGTERM}
         self.expected[worker] = codes | self.expected.get(worker, set())
         worker.signal(signal.SIGTERM)
 
@@ -73,12 +73,26 @@ class Fleet:
             code = worker.process.poll()
             if code is None:
                 continue
-            allowed = self.expected.pop(worker, set()) | ({1} if worker in self.fenced else set())
+            allowed = self.expected.pop(worker, set())
+            if worker in self.fenced or self.has_given_up(worker):
+                allowed = allowed | {1}
             if code not in allowed:
                 tail = worker.log_tail(15)
                 self.surprises.append(f"{worker.log.name} ended with {code}:\n{tail}")
             self.members.remove(worker)
             self.asleep.discard(worker)
+
+    def log_since_launch(self, worker):
+        with worker.log.open("rb") as log:
+            log.seek(self.launched[worker])
+            return log.read().decode(errors="replace")
+
+    def has_started(self, worker):
+        return "event=worker_started" in self.log_since_launch(worker)
+
+    def has_given_up(self, worker):
+        log = self.log_since_launch(worker)
+        return "event=worker_started" not in log and NO_BROKER in log
 
     def stop_all(self, timeout_s=60):
         """Wakes and stops everything that runs."""

@@ -5,6 +5,7 @@ letter.
 """
 
 import collections
+import ctypes
 import json
 import time
 
@@ -15,6 +16,7 @@ from support.records import headers_of
 
 UNDECODABLE_EVERY = 100
 INVALID_EVERY = 50
+SILENCE_S = 30  # a reader that hears nothing for so long, with results to come, is replaced
 
 Outcome = collections.namedtuple(
     "Outcome", "number kind topic partition offset created_s seen_s source headers"
@@ -36,9 +38,10 @@ def kind_expected(number):
 
 
 class Reader:
-    """Reads outcomes from the start of the result topics, with their end in sight."""
+    """Reads outcomes from the start of the result topics, or from `places`, with their end in
+    sight."""
 
-    def __init__(self, bootstrap, topics):
+    def __init__(self, bootstrap, topics, places=None):
         self.dead_letters = topics.dead_letters
         self.consumer = Consumer(
             {
@@ -46,17 +49,20 @@ class Reader:
                 "group.id": "counter",
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
+                "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "reconnect.backoff.max.ms": 500,
                 "log_level": 0,
             }
         )
-        self.places = [
+        self.places = places or [
             TopicPartition(topic, partition, 0)
             for topic in (topics.responses, topics.dead_letters)
             for partition in self.consumer.list_topics(topic, 10).topics[topic].partitions
         ]
+        self.next = {(place.topic, place.partition): place.offset for place in self.places}
         self.at_end = set()
+        self.errors = set()
         self.consumer.assign(self.places)
 
     def poll(self, timeout_s):
@@ -66,9 +72,12 @@ class Reader:
             place = (message.topic(), message.partition())
             if message.error() is None:
                 self.at_end.discard(place)
+                self.next[place] = message.offset() + 1
                 outcomes.append(self.outcome_of(message))
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 self.at_end.add(place)
+            else:
+                self.errors.add(str(message.error()))
         return outcomes
 
     def read_all(self, timeout_s=60):
@@ -81,6 +90,11 @@ class Reader:
 
     def close(self):
         self.consumer.close()
+
+    def abandon(self):
+        """Never closes it, which would not return where it has locked itself up."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.consumer))
+        return [TopicPartition(*place, offset) for place, offset in self.next.items()]
 
     def outcome_of(self, message):
         headers = headers_of(message)
@@ -124,6 +138,8 @@ class Traffic:
             }
         )
         self.reader = Reader(bootstrap, topics)
+        self.heard = time.monotonic()
+        self.replaced = 0  # readers
 
     def produce_due(self):
         self.begun = self.begun or time.monotonic()
@@ -146,8 +162,21 @@ class Traffic:
     def turn(self, timeout_s):
         self.produce_due()
         self.producer.poll(0)
-        for outcome in self.reader.poll(timeout_s):
+        outcomes = self.reader.poll(timeout_s)
+        for outcome in outcomes:
             self.outcomes[outcome.number].append(outcome)
+        if outcomes or self.answered == self.produced:
+            self.heard = time.monotonic()
+        elif time.monotonic() - self.heard > SILENCE_S:
+            self.replace_reader()
+
+    def replace_reader(self):
+        """librdkafka from 2.1 on can lock itself up for good when a broker goes (its issue 5476),
+        so silence may be the reader's own."""
+        places = self.reader.abandon()
+        self.reader = Reader(self.bootstrap, self.topics, places)
+        self.heard = time.monotonic()
+        self.replaced += 1
 
     @property
     def answered(self):
