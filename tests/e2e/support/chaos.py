@@ -23,7 +23,8 @@ SESSION_TIMEOUT_S = 3
 TRANSACTION_TIMEOUT_S = 5
 TURN_S = 0.05
 STEP_TIMEOUT_S = 10  # after this a fault comes also when too little is answered
-RESTART_TIMEOUT_S = 60  # of a broker, until results come again
+RESTART_ANSWERS = 1000  # that a broker lives for at least,
+RESTART_TIMEOUT_S = 60  # if it does not take longer
 STALL_TIMEOUT_S = 90  # without any result, with everything mended
 WORKERS_MAX = 5
 FENCED = 1  # exit code of a worker whose worker.id another one has taken
@@ -81,7 +82,7 @@ class Chaos:
         self.schedule = []  # (time, order, what to do)
         self.order = itertools.count()
         self.events = []  # (time, kind, text)
-        self.answered_before = 0  # the last kill of the broker
+        self.answered_before = 0  # the latest kill of the broker
 
     def run(self):
         """-> the report; its `problems` are empty when everything went as it must."""
@@ -155,7 +156,8 @@ class Chaos:
 
     def kill_broker(self):
         # Not again before it was of use: a start takes longer than a step on a busy machine.
-        self.wait_for(lambda: self.traffic.answered > self.answered_before, RESTART_TIMEOUT_S)
+        enough = self.answered_before + min(RESTART_ANSWERS, self.plan.requests // 10)
+        self.wait_for(lambda: self.traffic.answered > enough, RESTART_TIMEOUT_S)
         if self.broker.process.poll() is None:
             self.note("kill broker", "")
             self.answered_before = self.traffic.answered
