@@ -14,8 +14,10 @@ bool model_check(enum kernel_status status, const char *operation, struct error 
     if (status == KERNEL_OK) {
         return true;
     }
-    enum error_kind kind = status == KERNEL_BAD_SHAPE ? ERROR_INTERNAL : ERROR_FATAL;
-    return error_set(error, kind, "backend_failed", NULL, "%s: %s", operation,
+    // Whatever else fails may fail for one request alone, or for now.
+    bool is_lost = status == KERNEL_DEVICE_LOST || status == KERNEL_NO_DEVICE;
+    return error_set(error, is_lost ? ERROR_FATAL : ERROR_INTERNAL,
+                     is_lost ? "device_lost" : "backend_failed", NULL, "%s: %s", operation,
                      kernel_status_text(status));
 }
 
