@@ -15,7 +15,7 @@ import time
 
 from support.fleet import Fleet
 from support.proxy import Proxy
-from support.records import is_drained
+from support.records import hanging, is_drained
 from support.recovery import PROMPT_S, Recovery, summary
 from support.traffic import Traffic, stamp
 
@@ -26,6 +26,7 @@ STEP_TIMEOUT_S = 10  # after this a fault comes also when too little is answered
 RESTART_ANSWERS = 1000  # that a broker lives for at least,
 RESTART_TIMEOUT_S = 60  # if it does not take longer
 STALL_TIMEOUT_S = 90  # without any result, with everything mended
+HANGING_S = 30  # far longer than a dead worker's transaction may last
 WORKERS_MAX = 5
 FENCED = 1  # exit code of a worker whose worker.id another one has taken
 
@@ -234,9 +235,24 @@ class Chaos:
         self.fleet.stop_all()
         self.wait_for(lambda: False, 1)
         problems += self.fleet.surprises + self.fleet.troubles()
+        problems += self.hanging()
         self.counted = self.traffic.recount()
         self.wait_for(lambda: len(self.traffic.outcomes) >= len(self.counted), 10)
         return problems + self.count_problems()
+
+    def hanging(self):
+        """-> problems: results that stay hidden behind a transaction that the broker never ends.
+        No request is lost by that, but its result is not there to be counted."""
+        self.wait_for(lambda: not any(self.open_transactions().values()), HANGING_S)
+        return [
+            f"a transaction hangs in {topic}/{partition} at {first} of {end}"
+            for topic, partitions in self.open_transactions().items()
+            for partition, (first, end) in partitions.items()
+        ]
+
+    def open_transactions(self):
+        topics = self.topics.responses, self.topics.dead_letters
+        return {topic: hanging(self.broker.bootstrap, topic) for topic in topics}
 
     def answer_the_rest(self):
         answered, since = -1, time.monotonic()

@@ -97,6 +97,18 @@ def settle(bootstrap, topic, timeout_s=60):
         written.close()
 
 
+def hanging(bootstrap, topic):
+    """-> for each partition in which a transaction is open, where it begins and the end."""
+    stable = open_reader(bootstrap, topic)
+    written = open_reader(bootstrap, topic, "read_uncommitted")
+    try:
+        first, last = end_offsets(stable, topic), end_offsets(written, topic)
+    finally:
+        stable.close()
+        written.close()
+    return {p: (first[p], last[p]) for p in first if first[p] < last[p]}
+
+
 def consume_quiet(bootstrap, topic, quiet_s=1.5, isolation="read_committed"):
     """All messages of a topic, until none has come for a while."""
     if isolation == "read_committed":
