@@ -5,6 +5,7 @@
 #include "pipeline/clock.h"
 #include "pipeline/openai/response.h"
 #include "schemas/base/check.h"
+#include "schemas/base/shortage.h"
 
 enum {
     PIECE_BYTES_MAX = 1 << 20, // what one token can add
@@ -243,13 +244,17 @@ static void compose(struct local_call *state)
     call->answer.timing = timing_of(state);
     call->answer.usage = usage_of(state);
     bool is_whole = true;
+    (void)shortage_take();
     if (!has_failed_choice(state, &call->answer.error)) {
         for (int i = 0; i < state->choices_count && is_whole; i++) {
             is_whole = make_choice(&state->choices[i], i, &choices[i]);
         }
         is_whole = is_whole && compose_body(state, choices);
     }
-    if (!is_whole) {
+    if (!is_whole && shortage_take()) {
+        error_set(&call->answer.error, ERROR_INTERNAL, "out_of_memory", NULL,
+                  "no memory to compose the answer");
+    } else if (!is_whole) {
         error_set(&call->answer.error, ERROR_TOO_LARGE, "result_too_large", NULL,
                   "the answer needs more memory than one record may have");
     }

@@ -52,7 +52,9 @@ static bool scripted_prepare(struct generator *generator, struct call *call, str
     struct buffer body;
     buffer_init(&body, SCRIPTED_BODY_BYTES_MAX);
     openai_response_write(&response, &body);
-    call->answer.body = arena_copy(call->job->arena, buffer_bytes(&body));
+    if (!buffer_failed(&body)) {
+        call->answer.body = arena_copy(call->job->arena, buffer_bytes(&body));
+    }
     buffer_close(&body);
     if (call->answer.body.data == NULL) {
         return error_set(error, ERROR_TOO_LARGE, "request_too_large", NULL,

@@ -151,7 +151,8 @@ struct delivery *delivery_open(const struct delivery_setting *setting, struct jo
     delivery->job = job;
     delivery->key = job->key;
     buffer_init(&delivery->buffer, VALUE_BYTES_MAX);
-    if (encode(setting, delivery, error) || delivery_shrink(setting, delivery, error)) {
+    if (encode(setting, delivery, error) ||
+        (error->kind == ERROR_TOO_LARGE && delivery_shrink(setting, delivery, error))) {
         return delivery;
     }
     delivery_close(delivery);

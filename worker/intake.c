@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "schemas/base/check.h"
+#include "schemas/base/shortage.h"
 #include "worker/failure.h"
 
 enum { HEADERS_MAX = 256 };
@@ -139,11 +140,15 @@ enum intake_result intake_take(const struct intake *intake, const rd_kafka_messa
     if (job == NULL) {
         return INTAKE_FULL; // out of memory: what is inside gives some back
     }
-    if (!copy_record(job, message)) {
+    (void)shortage_take();
+    bool is_copied = copy_record(job, message);
+    if (is_copied) {
+        decode(intake, job);
+    }
+    if (!is_copied || shortage_take()) { // what it looks like without memory, it may not be
         session_release(intake->session, job);
         return INTAKE_FULL;
     }
-    decode(intake, job);
     *job_out = job;
     return INTAKE_TAKEN;
 }

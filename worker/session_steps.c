@@ -8,6 +8,7 @@
 #include "pipeline/openai/request.h"
 #include "pipeline/pool.h"
 #include "schemas/base/check.h"
+#include "schemas/base/shortage.h"
 #include "schemas/records/source.h"
 #include "worker/failure.h"
 
@@ -84,7 +85,12 @@ static void run_prepare(struct task *task)
 {
     struct job *job = (struct job *)((char *)task - offsetof(struct job, task));
     struct session *session = job->session;
-    (void)prepare(session, job);
+    (void)shortage_take();
+    if (!prepare(session, job) && shortage_take()) { // not the record's fault, whatever it looks
+        job->error = (struct error){0};
+        error_set(&job->error, ERROR_INTERNAL, "out_of_memory", NULL,
+                  "no memory to prepare the request");
+    }
     CHECK(mailbox_post(session->prepared, job));
 }
 

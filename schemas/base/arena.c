@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "schemas/base/check.h"
+#include "schemas/base/shortage.h"
 
 enum { CHUNK_BYTES_MIN = 4096, ALIGNMENT = _Alignof(max_align_t) };
 
@@ -58,6 +59,7 @@ static struct chunk *chunk_add(struct arena *arena, size_t size)
     }
     struct chunk *chunk = calloc(1, sizeof *chunk + wanted);
     if (chunk == NULL) {
+        shortage_note();
         return NULL;
     }
     chunk->size = wanted;

@@ -1,7 +1,8 @@
 /* arena: the memory of one request, given back in one call.
  *
  * Grows in chunks up to a hard limit that its owner sets; past it `arena_alloc` returns NULL, which
- * for a record means "too large" (ERROR_TOO_LARGE), not an accident. Nobody frees inside an arena.
+ * for a record means "too large" (ERROR_TOO_LARGE), not an accident; shortage.h tells when it was
+ * one after all. Nobody frees inside an arena.
  * An arena belongs to one thread at a time; ownership moves with the job.
  */
 #ifndef SCHEMAS_BASE_ARENA_H

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "schemas/base/check.h"
+#include "schemas/base/shortage.h"
 
 enum { CAPACITY_MIN = 256 };
 
@@ -41,6 +42,7 @@ static bool reserve(struct buffer *buffer, size_t size)
     capacity = capacity < needed ? needed : capacity;
     char *data = realloc(buffer->data, capacity);
     if (data == NULL) {
+        shortage_note();
         buffer->has_failed = true;
         return false;
     }

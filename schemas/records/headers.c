@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "schemas/base/shortage.h"
 #include "schemas/records/text.h"
 
 enum { OWN_MAX = 10 }; // the most that we set: a dead letter's
@@ -33,6 +34,7 @@ static struct builder builder_of(struct arena *arena, const struct headers *requ
     size_t copies = request == NULL ? 0 : request->count;
     copies = copies > HEADERS_COPIED_MAX ? HEADERS_COPIED_MAX : copies;
     struct builder builder = {.arena = arena, .bytes_left = HEADERS_COPIED_BYTES_MAX};
+    (void)shortage_take();
     builder.items = arena_alloc_array(arena, OWN_MAX + copies, sizeof *builder.items);
     builder.has_failed = builder.items == NULL;
     return builder;
@@ -118,6 +120,9 @@ static void copy_request(struct builder *builder, const struct headers *request,
 static bool finish(const struct builder *builder, struct headers *out, size_t *dropped_out,
                    struct error *error)
 {
+    if (builder->has_failed && shortage_take()) {
+        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the headers");
+    }
     if (builder->has_failed) {
         return error_set(error, ERROR_TOO_LARGE, NULL, NULL,
                          "the headers need more memory than a record may have");

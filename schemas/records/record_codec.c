@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "schemas/base/check.h"
+#include "schemas/base/shortage.h"
 #include "schemas/records/avro_write.h"
 #include "schemas/records/body.h"
 #include "schemas/records/canonical.h"
@@ -358,6 +359,7 @@ static bool encode(const struct record_codec *codec, enum record_kind kind, cons
                    struct wire wire, struct buffer *out, struct error *error)
 {
     CHECK(!buffer_failed(out));
+    (void)shortage_take();
     size_t start = out->size;
     if (wire.format != WIRE_JSON) {
         write_framing(codec, kind, wire, out);
@@ -368,6 +370,9 @@ static bool encode(const struct record_codec *codec, enum record_kind kind, cons
     }
     buffer_truncate(out, start);
     out->has_failed = false;
+    if (shortage_take()) {
+        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for a record");
+    }
     return error_set(error, ERROR_TOO_LARGE, "result_too_large", NULL,
                      "the record is larger than %zu bytes", out->size_max - start);
 }

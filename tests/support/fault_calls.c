@@ -303,7 +303,7 @@ static void on_report(rd_kafka_t *client, const rd_kafka_message_t *message, voi
     const struct fault *fault =
         copy.err == RD_KAFKA_RESP_ERR_NO_ERROR ? fault_meet("a delivery report") : NULL;
     if (copy.err == RD_KAFKA_RESP_ERR_NO_ERROR && !ledger_is_exactly_once()) {
-        ledger_publish(&delivery->job->source);
+        ledger_publish(delivery);
     }
     if (fault != NULL) {
         copy.err = fault->code;
@@ -384,7 +384,7 @@ rd_kafka_resp_err_t __wrap_rd_kafka_producev(rd_kafka_t *client, ...)
     }
     const struct delivery *delivery = delivery_of(variables, count);
     if (delivery != NULL && ledger_is_exactly_once()) {
-        ledger_publish(&delivery->job->source);
+        ledger_publish(delivery);
     }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }

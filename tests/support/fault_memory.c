@@ -52,6 +52,13 @@ void fault_exempt_thread(void)
     is_exempt = true;
 }
 
+bool fault_set_exempt(bool exempt)
+{
+    bool was_exempt = is_exempt;
+    is_exempt = exempt;
+    return was_exempt;
+}
+
 bool fault_is_exempt(void)
 {
     return is_exempt;

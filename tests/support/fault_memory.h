@@ -15,6 +15,8 @@
 /* The calling thread is the test's own: nothing of it fails. */
 void fault_exempt_thread(void);
 bool fault_is_exempt(void);
+/* For a while. Returns what it was. */
+bool fault_set_exempt(bool is_exempt);
 
 /* From now on each path fails once that has not failed since fault_memory_forget. */
 void fault_memory_sweep(void);

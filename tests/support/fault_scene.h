@@ -31,7 +31,8 @@ void fault_scene_reset(bool is_exactly_once);
 /* One worker: partitions are assigned, revoked, assigned again, lost, assigned again, until every
  * record has its outcome, and committed; then it drains. The error is that of the other ends. */
 enum life_end fault_scene_live(struct error *error_out);
-/* Every record has its outcome; exactly once, no more than one. */
-void fault_scene_check_all(void);
+/* Every record has the outcome that it should have, or became a dead letter, or where `may_shrink`
+ * a result that was too large; exactly once, no more than one. */
+void fault_scene_check_all(bool may_shrink);
 
 #endif

@@ -1,11 +1,13 @@
 /* ledger: counts per record, and a check at each commit. */
 #include "tests/support/ledger.h"
 
+#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/job.h"
 #include "schemas/base/check.h"
 #include "tests/support/fault_memory.h"
 #include "worker/offset_map.h"
@@ -20,7 +22,8 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     bool is_exactly_once;
     int visible[LEDGER_PARTITIONS][LEDGER_RECORDS];
-    int open[LEDGER_PARTITIONS][LEDGER_RECORDS]; // in the transaction
+    int outcomes[LEDGER_PARTITIONS][LEDGER_RECORDS]; // the latest
+    int open[LEDGER_PARTITIONS][LEDGER_RECORDS];     // in the transaction
     struct committed committed[LEDGER_PARTITIONS];
     struct committed sent[LEDGER_PARTITIONS]; // with the transaction
     char violation[600];
@@ -61,8 +64,39 @@ bool ledger_is_exactly_once(void)
     return ledger.is_exactly_once;
 }
 
-void ledger_publish(const struct source *source)
+/* Of a response: a JSON line with a status code and a body, or with an error. */
+static int outcome_of_line(const json_t *line)
 {
+    const json_t *response = json_object_get(line, "response");
+    const char *code = json_string_value(json_object_get(json_object_get(line, "error"), "code"));
+    if (json_is_object(json_object_get(response, "body")) && code == NULL) {
+        return (int)json_integer_value(json_object_get(response, "status_code"));
+    }
+    if (json_is_null(response) && code != NULL) {
+        return strcmp(code, "deadline_exceeded") == 0  ? LEDGER_EXPIRED
+               : strcmp(code, "result_too_large") == 0 ? LEDGER_TOO_LARGE
+                                                       : LEDGER_BROKEN;
+    }
+    return LEDGER_BROKEN;
+}
+
+static int outcome_of(const struct delivery *delivery)
+{
+    if (delivery->job->outcome == OUTCOME_DEAD_LETTER) {
+        return LEDGER_DEAD_LETTER;
+    }
+    bool was_exempt = fault_set_exempt(true); // what jansson needs here is not the worker's
+    json_t *line = json_loadb(delivery->value.data, delivery->value.size, 0, NULL);
+    int outcome = outcome_of_line(line);
+    json_decref(line);
+    (void)fault_set_exempt(was_exempt);
+    return outcome;
+}
+
+void ledger_publish(const struct delivery *delivery)
+{
+    const struct source *source = &delivery->job->source;
+    int outcome = outcome_of(delivery);
     CHECK(source->partition < LEDGER_PARTITIONS && source->offset < LEDGER_RECORDS);
     lock();
     if (ledger.is_exactly_once) {
@@ -70,6 +104,7 @@ void ledger_publish(const struct source *source)
     } else {
         ledger.visible[source->partition][source->offset]++;
     }
+    ledger.outcomes[source->partition][source->offset] = outcome;
     unlock();
 }
 
@@ -172,6 +207,14 @@ int ledger_visible(int32_t partition, int64_t offset)
     int count = ledger.visible[partition][offset];
     unlock();
     return count;
+}
+
+int ledger_outcome(int32_t partition, int64_t offset)
+{
+    lock();
+    int outcome = ledger.outcomes[partition][offset];
+    unlock();
+    return outcome;
 }
 
 int64_t ledger_committed(int32_t partition)

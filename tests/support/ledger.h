@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "schemas/base/records.h"
+#include "worker/delivery.h"
 
 enum { LEDGER_PARTITIONS = 2, LEDGER_RECORDS = 64 };
 
@@ -21,8 +21,17 @@ enum { LEDGER_PARTITIONS = 2, LEDGER_RECORDS = 64 };
 void ledger_reset(bool is_exactly_once);
 bool ledger_is_exactly_once(void);
 
-/* An outcome went into the open transaction; at least once, a broker has acknowledged it. */
-void ledger_publish(const struct source *source);
+/* What a reader sees of an outcome; or the status code of a response. */
+enum ledger_outcome {
+    LEDGER_NONE,
+    LEDGER_DEAD_LETTER,
+    LEDGER_EXPIRED,   // the error `deadline_exceeded`
+    LEDGER_TOO_LARGE, // the error `result_too_large`
+    LEDGER_BROKEN,    // nothing that any reader expects
+};
+
+/* The outcome went into the open transaction; at least once, a broker has acknowledged it. */
+void ledger_publish(const struct delivery *delivery);
 /* Offsets went into the open transaction; at least once, they were committed. */
 void ledger_offsets(const rd_kafka_topic_partition_list_t *offsets);
 /* The open transaction is over. */
@@ -32,6 +41,8 @@ void ledger_end(bool is_committed);
 void ledger_fill(const rd_kafka_topic_partition_list_t *list);
 /* How many outcomes of the record can be read. */
 int ledger_visible(int32_t partition, int64_t offset);
+/* What it is: enum ledger_outcome, or a status code. */
+int ledger_outcome(int32_t partition, int64_t offset);
 int64_t ledger_committed(int32_t partition); // -1: nothing
 /* The first commit that was wrong, in words. NULL: none was. */
 const char *ledger_violation(void);

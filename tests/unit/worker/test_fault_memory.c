@@ -55,13 +55,13 @@ static int sweep(bool is_exactly_once)
         ends[end]++;
         if (fault_memory_failed() == before) {
             assert_int_equal(end, LIFE_FINISHED);
-            fault_scene_check_all();
+            fault_scene_check_all(false);
             printf("%zu paths: %d lives, %d refused, %d failed\n", fault_memory_paths(), lives,
                    ends[LIFE_REFUSED], ends[LIFE_FAILED]);
             return lives;
         }
         if (end == LIFE_FINISHED) { // else the next one goes on with what it has left
-            fault_scene_check_all();
+            fault_scene_check_all(false);
             fault_scene_reset(is_exactly_once);
         }
     }
@@ -98,7 +98,7 @@ static void test_memory_that_is_short_for_a_while_costs_no_record(void **state)
         if (end != LIFE_FINISHED) {
             assert_int_equal(fault_scene_live(&error), LIFE_FINISHED);
         }
-        fault_scene_check_all();
+        fault_scene_check_all(false);
     }
     assert_true(fault_memory_failed() > 0);
     check_leaks();
