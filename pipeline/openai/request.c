@@ -50,9 +50,10 @@ bool openai_unknown_url(struct bytes url, struct error *error)
 /* jansson's text quotes the input; only its place goes into the message. */
 static bool load(struct bytes body, struct openai_request *request, struct error *error)
 {
-    json_error_t fault;
+    json_error_t fault = {0}; // jansson leaves the code as it is where it cannot add to an object
     request->root = json_loadb(body.data, body.size, JSON_ALLOW_NUL, &fault);
-    if (request->root == NULL && json_error_code(&fault) == json_error_out_of_memory) {
+    if (request->root == NULL && (json_error_code(&fault) == json_error_out_of_memory ||
+                                  json_error_code(&fault) == json_error_unknown)) {
         return error_set(error, ERROR_INTERNAL, "out_of_memory", NULL,
                          "no memory to parse a body of %zu bytes", body.size);
     }

@@ -18,7 +18,7 @@
 #include "tests/support/scripted_group.h"
 #include "worker/worker.h"
 
-enum { SETS_MAX = 24, WAIT_MS = 20000, STEP_MS = 1 };
+enum { SETS_MAX = 24, WAIT_MS = 60000, STEP_MS = 1 };
 
 static const char requests[] = "requests";
 

@@ -19,7 +19,7 @@ enum {
     LIVES_MAX = 2000,
     STARVED_LIVES = 10, // in the short form; TEST_FAULTS says more
     STARVED_SKIP_MAX = 400,
-    STARVED_COUNT_MAX = 200,
+    STARVED_COUNT_MAX = 40, // a worker that waits for memory asks ten times a second
 };
 
 /* Absent where there is no sanitizer. */
