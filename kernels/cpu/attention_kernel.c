@@ -52,6 +52,7 @@ struct step {
     int position[GROUPS];        // of the group's first key
     int valid[GROUPS];           // keys of the group that lie in its block
     int groups;                  // that some query of the task needs; 0: none is left
+    bool is_whole;               // GROUPS groups of LANES keys
     int position_end;            // past the step's last key
     int position_max;            // the last query's
 };
@@ -132,7 +133,7 @@ static struct step step_at(const struct attention_task *task, const struct queri
                            int group_first)
 {
     int groups_per_block = kv_pad(task->block_tokens) / LANES;
-    struct step step = {.position_max = task->positions[task->rows - 1]};
+    struct step step = {.position_max = task->positions[task->rows - 1], .is_whole = true};
     for (int g = 0; g < GROUPS; g++) {
         int block = (group_first + g) / groups_per_block;
         int lane = (group_first + g) % groups_per_block * LANES;
@@ -149,11 +150,13 @@ static struct step step_at(const struct attention_task *task, const struct queri
         int left = task->block_tokens - lane;
         step.valid[g] = left < LANES ? left : LANES;
         step.position_end = position + step.valid[g];
+        step.is_whole = step.is_whole && step.valid[g] == LANES;
         step.groups = g + 1;
         if (task->layout.format == KV_BF16 || task->layout.format == KV_INT8) {
             expand_group(task, queries, &step, g, head, lane);
         }
     }
+    step.is_whole = step.is_whole && step.groups == GROUPS;
     return step;
 }
 
@@ -225,6 +228,13 @@ static void score(const struct queries *queries, struct range range, const struc
     }
 }
 
+/* Whether the query at `position` sees all keys of a whole step. */
+static bool sees_all(const struct step *step, int position, int window)
+{
+    return step->is_whole && position >= step->position_end - 1 &&
+           position - window < step->position[0];
+}
+
 /* Masks what the query at `position` does not see of a group: its future, what lies outside the
  * block, and what its window has passed. */
 static void mask_group(float *scores, const struct step *step, int g, int position, int window)
@@ -254,13 +264,16 @@ static void rescale(const struct queries *queries, int i, float max_new)
 }
 
 /* Masks one query's scores, turns them into weights and rescales what it has so far. */
-static void weigh(const struct queries *queries, int i, const struct step *step,
-                  const struct attention_task *task)
+static void weigh(const struct queries *queries, int i, const struct step *step, int position,
+                  int window)
 {
     float *scores = queries->scores + (size_t)i * ATTENTION_KEYS;
     struct vec max = vec_set1(queries->max[i]);
+    bool is_masked = !sees_all(step, position, window);
     for (int g = 0; g < step->groups; g++) {
-        mask_group(scores + g * LANES, step, g, task->positions[i / task->group], task->window);
+        if (is_masked) {
+            mask_group(scores + g * LANES, step, g, position, window);
+        }
         max = vec_max(max, vec_load(scores + g * LANES));
     }
     float max_new = vec_max_lane(max);
@@ -391,8 +404,10 @@ void KERNEL_NAME(attention)(const struct attention_task *task)
         }
         struct range range = {row * task->group, row_end * task->group};
         score(&queries, range, &step);
-        for (int i = range.first; i < range.end; i++) {
-            weigh(&queries, i, &step, task);
+        for (int i = row; i < row_end; i++) {
+            for (int head = 0; head < task->group; head++) {
+                weigh(&queries, i * task->group + head, &step, task->positions[i], task->window);
+            }
         }
         add_values(&queries, range, &step);
     }
