@@ -67,14 +67,17 @@ static void try_config(const struct folder *folder)
         CHECK(error.kind != ERROR_NONE && error.message[0] != '\0');
         return;
     }
-    float frequencies[256];
-    CHECK(config.head_dim >= 2 && config.head_dim <= 512 && config.head_dim % 2 == 0);
+    float frequencies[320];
+    int rotated = model_config_rotated(&config);
+    CHECK(config.head_dim >= 2 && config.head_dim <= 640 && config.head_dim % 2 == 0);
+    CHECK(rotated >= 2 && rotated <= config.head_dim && rotated % 2 == 0);
+    CHECK(model_config_attended(&config) > 0 && model_config_scale(&config) > 0.0f);
     CHECK(config.kv_heads > 0 && config.heads % config.kv_heads == 0);
     CHECK(config.layers > 0 && config.vocabulary > 0 && config.context > 0);
     for (int i = 0; i < config.stop_tokens_count; i++) {
         CHECK(config.stop_tokens[i] >= 0 && config.stop_tokens[i] < config.vocabulary);
     }
-    model_config_frequencies(&config, frequencies);
+    rope_config_frequencies(&config.rope, rotated, frequencies);
     CHECK(frequencies[0] > 0.0f && frequencies[0] <= 1.0f);
 }
 

@@ -244,7 +244,7 @@ static void test_mixtral_in_f32_gives_what_each_request_gives_alone(void **state
 static void test_deepseek_in_f32_gives_what_each_request_gives_alone(void **state)
 {
     (void)state;
-    check_folder(DATA_DIR "/families/deepseek-v3", WEIGHTS_F32);
+    check_folder(DATA_DIR "/families/deepseek-v3", WEIGHTS_F32, KV_F32);
 }
 
 int main(void)
