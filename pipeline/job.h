@@ -77,7 +77,7 @@ struct job {
     // Session's own.
     struct task task;
     struct job *previous, *next; // among the jobs of the session
-    struct job *queue_next;      // among those that wait for the generator
+    struct job *queue_next;      // among those that wait: for their turn, then for the generator
     int stage;
     bool has_expired;   // its deadline passed while it was inside
     double retry_at_ms; // monotonic, while it waits for its next attempt

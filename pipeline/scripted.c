@@ -32,6 +32,16 @@ static struct scripted *scripted_of(struct generator *generator)
     return (struct scripted *)generator;
 }
 
+static bool is_to_abort(const struct openai_request *request)
+{
+    for (int i = 0; i < request->stops_count; i++) {
+        if (bytes_equal_text(request->stops[i], SCRIPTED_ABORT)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool scripted_prepare(struct generator *generator, struct call *call, struct error *error)
 {
     struct scripted *scripted = scripted_of(generator);
@@ -60,6 +70,7 @@ static bool scripted_prepare(struct generator *generator, struct call *call, str
         return error_set(error, ERROR_TOO_LARGE, "request_too_large", NULL,
                          "the request needs more memory than one record may have");
     }
+    call->state = is_to_abort(request) ? SCRIPTED_ABORT : NULL;
     call->answer.status_code = 200;
     call->answer.usage = response.usage;
     return true;
@@ -146,6 +157,7 @@ static bool wait_until_due(struct scripted *scripted)
 
 static void answer_call(struct scripted *scripted, struct call *call)
 {
+    CHECK(call->state == NULL); // SCRIPTED_ABORT
     double now_ms = clock_monotonic_ms();
     call->answer.timing = (struct timing){
         .decode_ms = now_ms - call->submitted_ms,

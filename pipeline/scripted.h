@@ -2,12 +2,17 @@
  *
  * Answers every call with a fixed text after a fixed latency, in the order of submission. Its usage
  * counts are those of its script, not of a tokenizer.
+ *
+ * For tests: a request with the stop string SCRIPTED_ABORT ends the process when its answer is due,
+ * as a fault of an engine would.
  */
 #ifndef PIPELINE_SCRIPTED_H
 #define PIPELINE_SCRIPTED_H
 
 #include "pipeline/generator.h"
 #include "schemas/base/error.h"
+
+#define SCRIPTED_ABORT "scripted:abort"
 
 struct scripted_options {
     int latency_ms;

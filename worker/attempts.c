@@ -109,6 +109,14 @@ static size_t group_of(int count, int attempts_max)
     return count == 0 ? ATTEMPTS_FIRST_GROUP : ATTEMPTS_LATER_GROUP;
 }
 
+bool attempts_wants_alone(const struct attempts *attempts, int64_t offset, int attempts_max)
+{
+    const struct attempt *known = attempts_find(attempts, offset);
+    int count = known == NULL ? 0 : known->count;
+    return (known == NULL || known->state == ATTEMPT_COUNTED) && count < attempts_max &&
+           group_of(count, attempts_max) == 1 && fits(attempts, 1);
+}
+
 bool attempts_note(struct attempts *attempts, int64_t offset, int attempts_max)
 {
     const struct attempt *known = attempts_find(attempts, offset);

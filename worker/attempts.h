@@ -44,6 +44,8 @@ void attempts_restore(struct attempts *attempts, const struct offset_map *map);
 const struct attempt *attempts_find(const struct attempts *attempts, int64_t offset);
 /* Counts one more attempt. False when too much runs already: ask again when something has ended. */
 bool attempts_note(struct attempts *attempts, int64_t offset, int attempts_max);
+/* Whether attempts_note would count the record's last attempt now. */
+bool attempts_wants_alone(const struct attempts *attempts, int64_t offset, int attempts_max);
 /* How many records run, or may. */
 size_t attempts_running(const struct attempts *attempts);
 /* Whether one has begun that has to be alone. */

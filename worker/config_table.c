@@ -57,7 +57,8 @@ const struct setting config_settings[] = {
     {"drain.timeout.ms", SETTING_INT, AT(drain_timeout_ms), "20000", NULL, 0, 3600000,
      "After SIGTERM, how long running requests may go on."},
     {"attempts.max", SETTING_INT, AT(attempts_max), "3", NULL, 1, 100,
-     "Tries of a record that makes the engine fail, before it is a dead letter."},
+     "Tries of a record that makes the engine fail, or the worker end, before it is a dead "
+     "letter."},
     {"intake.bytes.max", SETTING_BYTES, AT(intake_bytes_max), "256MiB", NULL, MIB, TIB,
      "Memory of the records inside; intake pauses at it."},
     {"intake.records.max", SETTING_INT, AT(intake_records_max), "4096", NULL, 1, 1000000,

@@ -127,9 +127,6 @@ static enum intake_result offer(struct consumer *consumer, struct partition *par
         return INTAKE_TAKEN; // it came twice, or was answered in an earlier assignment
     }
     enum intake_result result = consumer->end.on_record(consumer->end.context, partition, message);
-    if (result == INTAKE_TAKEN) {
-        CHECK(offsets_deliver(partition->offsets, message->offset));
-    }
     note(consumer, partition, result);
     return result;
 }
@@ -314,6 +311,7 @@ static void turn(struct consumer *consumer)
     }
     poll_queue(consumer);
     consumer_step_rebalances(consumer);
+    consumer->end.on_step(consumer->end.context);
     consumer_commit_some(consumer);
 }
 
@@ -560,6 +558,11 @@ bool consumer_close(struct consumer *consumer, int timeout_ms)
     uv_close((uv_handle_t *)&consumer->more, on_handle_closed);
     uv_close((uv_handle_t *)&consumer->tick, on_handle_closed);
     return is_destroyed;
+}
+
+struct partition *consumer_assignment(const struct consumer *consumer)
+{
+    return consumer->partitions;
 }
 
 rd_kafka_t *consumer_client(const struct consumer *consumer)

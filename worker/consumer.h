@@ -6,7 +6,7 @@
  * prefetched. They resume when the end says that there is room for a good many. The queue is polled
  * at least twice a second in every state, or the group would give the worker up.
  *
- *     poll -> end.on_record -> TAKEN: offsets know it, its job refers to the partition
+ *     poll -> end.on_record -> TAKEN: offsets know it, its job refers to the partition (gate.h)
  *                           -> else held; tried again on consumer_resume and on each tick
  *     at least once: consumer_finish -> offsets -> commit of the lowest unfinished offset, a few
  *     times a second; exactly once: consumer_snapshot -> transaction -> consumer_settle
@@ -33,10 +33,12 @@ enum intake_result {
 };
 
 struct consumer_end {
-    /* A record. Taken: it lives on as a job with a reference to the partition
-     * (partition_reference). The message stays the consumer's. */
+    /* A record. Taken: it is delivered to the partition's offsets, and lives on as a job with a
+     * reference to the partition (partition_reference). The message stays the consumer's. */
     enum intake_result (*on_record)(void *context, struct partition *partition,
                                     const rd_kafka_message_t *message);
+    /* Records may have come, or a commit may be over: what waits for its turn may ask again. */
+    void (*on_step)(void *context);
     /* Whether there is room for so many records that paused partitions should resume. */
     bool (*has_ample_room)(void *context);
     /* The partition is about to be given up: finish what can be finished at once, cancel the rest.
@@ -60,6 +62,8 @@ void consumer_finish(struct consumer *consumer, struct partition *partition, int
 /* Exactly once. `is_last`: nothing runs any more, and nothing will before the group is left.
  * Whether the group does not know yet what these partitions have done. */
 bool consumer_needs_commit(const struct consumer *consumer, bool is_last);
+/* Whether records wait for their turn: what there is to commit lets some of them go. */
+bool consumer_has_waiting(const struct consumer *consumer);
 /* Whether a partition waits for its last commit before it is given up. */
 bool consumer_is_leaving(const struct consumer *consumer);
 /* The group's metadata as a member; brokers refuse offsets with that of another membership. NULL
@@ -86,6 +90,8 @@ void consumer_drain(struct consumer *consumer);
  * destructors. The loop must run on: the struct frees itself when its handles are closed. */
 bool consumer_close(struct consumer *consumer, int timeout_ms);
 
+/* What is assigned, a list; NULL: nothing. */
+struct partition *consumer_assignment(const struct consumer *consumer);
 /* For the look-up of topics. */
 rd_kafka_t *consumer_client(const struct consumer *consumer);
 /* Thread: any, the next two. Whether the group has answered, with partitions or without. */

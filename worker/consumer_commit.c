@@ -15,6 +15,7 @@
 enum {
     COMMIT_INTERVAL_MS = 250,
     COMMIT_RECORDS = 2000, // or earlier, after so many
+    HURRY_INTERVAL_MS = 5, // or earlier, when records wait for it
     WAIT_MS = 50,
 };
 
@@ -87,14 +88,21 @@ static void on_report(rd_kafka_t *client, rd_kafka_resp_err_t code,
                       rd_kafka_err2name(cause));
         }
         settle_partition(consumer, element, cause == RD_KAFKA_RESP_ERR_NO_ERROR);
+        if (cause != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            consumer->hurry_at_ms = consumer->commit_at_ms;
+        }
     }
     rd_kafka_topic_partition_list_destroy(offsets);
+    if (consumer_has_waiting(consumer)) {
+        consumer_resume(consumer);
+    }
 }
 
 /* None is pending. */
 static void send_commit(struct consumer *consumer, bool is_last)
 {
     consumer->commit_at_ms = uv_now(consumer->loop) + COMMIT_INTERVAL_MS;
+    consumer->hurry_at_ms = uv_now(consumer->loop) + HURRY_INTERVAL_MS;
     if (!consumer_reserve_snapshot(consumer)) {
         return;
     }
@@ -118,8 +126,9 @@ void consumer_commit_some(struct consumer *consumer)
     if (consumer->committing != NULL) {
         (void)rd_kafka_queue_poll_callback(consumer->reports, 0);
     }
-    bool is_time = uv_now(consumer->loop) >= consumer->commit_at_ms ||
-                   consumer->finished_count >= COMMIT_RECORDS;
+    uint64_t now_ms = uv_now(consumer->loop);
+    bool is_time = now_ms >= consumer->commit_at_ms || consumer->finished_count >= COMMIT_RECORDS ||
+                   (now_ms >= consumer->hurry_at_ms && consumer_has_waiting(consumer));
     if (!consumer->is_exactly_once && consumer->committing == NULL && is_time &&
         consumer_needs_commit(consumer, false)) {
         send_commit(consumer, false);
@@ -169,6 +178,17 @@ bool consumer_needs_commit(const struct consumer *consumer, bool is_last)
     for (const struct partition *partition = consumer->partitions; partition != NULL;
          partition = partition->next) {
         if (wants_commit(partition, is_last)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool consumer_has_waiting(const struct consumer *consumer)
+{
+    for (const struct partition *partition = consumer->partitions; partition != NULL;
+         partition = partition->next) {
+        if (partition->waiting_first != NULL) {
             return true;
         }
     }

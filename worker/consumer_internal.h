@@ -56,6 +56,7 @@ struct consumer {
     rd_kafka_topic_partition_list_t *committing; // has not been reported on yet; NULL: none
     uint64_t commit_started_ns;
     uint64_t commit_at_ms; // not before
+    uint64_t hurry_at_ms;  // likewise, when records wait for it
     size_t finished_count; // since the last commit
 };
 

@@ -31,6 +31,16 @@ double failure_backoff_ms(const struct job *job)
     return wait_ms * (1.0 + (double)(job->seed % 1024) / 2048.0);
 }
 
+void failure_exhaust(struct job *job, int attempts)
+{
+    job->outcome = OUTCOME_DEAD_LETTER;
+    (void)error_set(
+        &job->error, ERROR_INTERNAL, "worker_ended", NULL,
+        "the worker ended %d time%s while it answered this record, the last time with nothing "
+        "beside it: attempts.max allows no more",
+        attempts, attempts == 1 ? "" : "s");
+}
+
 /* Whether an OpenAI endpoint would have said it with an HTTP status. */
 static bool is_http_like(const struct error *error)
 {

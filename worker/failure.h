@@ -18,4 +18,8 @@ double failure_backoff_ms(const struct job *job);
  * memory for that the outcome becomes a dead letter. Sets job->outcome. */
 void failure_answer(struct job *job, const struct error *error);
 
+/* Makes the job a dead letter because its record was begun `attempts` times, and each time the
+ * process ended with it. */
+void failure_exhaust(struct job *job, int attempts);
+
 #endif

@@ -9,7 +9,7 @@
 
 enum {
     WORD_BITS = 64,
-    CLAIM_SHARE = 16, // a commit lets at least this part of the window run
+    CLAIM_SHARE = 4, // a commit lets at least this part of the window run
 };
 
 static size_t bytes_of_window(size_t window)
@@ -291,6 +291,13 @@ enum offsets_turn offsets_begin(struct offsets *offsets, uint32_t epoch, int64_t
     }
     offsets->wants_commit |= !offsets->is_sent || !is_in_commit;
     return OFFSETS_COMMIT;
+}
+
+bool offsets_wants_alone(const struct offsets *offsets, uint32_t epoch, int64_t offset,
+                         int attempts_max)
+{
+    return offset < offsets->suspect_end && is_in_flight(offsets, epoch, offset) &&
+           attempts_wants_alone(&offsets->attempts, offset, attempts_max);
 }
 
 int offsets_attempts(const struct offsets *offsets, int64_t offset)

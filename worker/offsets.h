@@ -77,6 +77,11 @@ enum offsets_turn {
 /* Whether the engine may see the record that is in flight. Asking again is harmless. */
 enum offsets_turn offsets_begin(struct offsets *offsets, uint32_t epoch, int64_t offset,
                                 int attempts_max);
+/* Whether offsets_begin would now count the record's last attempt. With several partitions the
+ * caller asks it only when nothing else runs, and lets nothing else begin until the record has
+ * ended: else another could end the process, and the attempt would be spent for nothing. */
+bool offsets_wants_alone(const struct offsets *offsets, uint32_t epoch, int64_t offset,
+                         int attempts_max);
 /* How often the record was begun after an owner's unclean end, this time included. */
 int offsets_attempts(const struct offsets *offsets, int64_t offset);
 

@@ -39,6 +39,7 @@ void partition_release(struct partition *partition)
     if (--partition->references > 0) {
         return;
     }
+    CHECK(partition->waiting_first == NULL); // each has a reference
     partition_drop_held(partition);
     offsets_close(partition->offsets);
     free(partition->metadata);

@@ -20,6 +20,8 @@ enum {
     PARTITION_WINDOW = OFFSETS_WINDOW_MAX, // look-ahead in offsets: what a commit can describe
 };
 
+struct job;
+
 struct partition {
     char *topic;
     int32_t number;
@@ -36,9 +38,10 @@ struct partition {
     int64_t end_position; // end of the partition as librdkafka last saw it; -1: unknown
     rd_kafka_message_t *held[PARTITION_HELD_MAX]; // delivered but not taken, oldest first
     size_t held_count;
-    struct share_member records, bytes; // of the worker's room; its jobs hold them
-    uint64_t blocked_since_ms;          // loop time; 0: has its share
-    size_t references;                  // jobs, and one while assigned
+    struct share_member records, bytes;       // of the worker's room; its jobs hold them
+    uint64_t blocked_since_ms;                // loop time; 0: has its share
+    struct job *waiting_first, *waiting_last; // for their turn (gate.h), by queue_next
+    size_t references;                        // jobs, and one while assigned
     char *metadata; // reserved for the next commit, OFFSET_MAP_TEXT_MAX bytes; or NULL
     struct partition *next;
 };

@@ -15,6 +15,7 @@ enum {
     TAKEN_MAX = 256,
     DEMO_TIMEOUT_MS = 5000,
     OFFSETS_INTERVAL_MS = 250, // of commits that bring no results
+    HURRY_INTERVAL_MS = 5,     // of commits that records wait for
     RESOLVE_INTERVAL_MS = 20,
 };
 
@@ -36,6 +37,7 @@ struct publisher {
     struct group_read *read; // while it is being resolved
     uint64_t started_ns;     // of the transaction
     uint64_t offsets_at_ms;  // not before: a commit that brings no results
+    uint64_t hurry_at_ms;    // not before: a commit that records wait for
     bool is_finishing;
     bool is_giving_up;
 };
@@ -125,6 +127,7 @@ static void end_aborted(struct publisher *publisher)
             (void)mend(publisher, transaction->deliveries[i]);
         }
     }
+    publisher->hurry_at_ms = uv_now(publisher->loop) + OFFSETS_INTERVAL_MS;
     log_event(LOG_INFO, "transaction_aborted", "results=%zu", transaction->count);
     transaction_return(transaction, uv_now(publisher->loop));
     transaction_end(transaction);
@@ -197,9 +200,13 @@ static bool is_due(const struct publisher *publisher)
     if (publisher->is_finishing) {
         return transaction->first != NULL || consumer_needs_commit(publisher->consumer, true);
     }
-    return transaction_is_due(transaction, now_ms) || consumer_is_leaving(publisher->consumer) ||
-           (now_ms >= publisher->offsets_at_ms &&
-            consumer_needs_commit(publisher->consumer, false));
+    if (transaction_is_due(transaction, now_ms) || consumer_is_leaving(publisher->consumer)) {
+        return true;
+    }
+    bool needs_commit = consumer_needs_commit(publisher->consumer, false);
+    return (now_ms >= publisher->offsets_at_ms && needs_commit) ||
+           (now_ms >= publisher->hurry_at_ms && (needs_commit || transaction->first != NULL) &&
+            consumer_has_waiting(publisher->consumer));
 }
 
 /* What is inside and what is to be committed are taken in one turn of the loop, so that they fit
@@ -222,6 +229,7 @@ static void form(struct publisher *publisher)
     bool is_last = publisher->is_finishing && transaction->first == NULL;
     transaction->offsets = consumer_snapshot(publisher->consumer, is_last);
     publisher->offsets_at_ms = uv_now(publisher->loop) + OFFSETS_INTERVAL_MS;
+    publisher->hurry_at_ms = uv_now(publisher->loop) + HURRY_INTERVAL_MS;
     if (transaction->offsets->cnt == 0) {
         CHECK(transaction->count == 0);
         transaction_end(transaction);
@@ -246,6 +254,10 @@ static void start_timer(struct publisher *publisher)
         wait_ms = transaction_is_due(transaction, now_ms)
                       ? RESOLVE_INTERVAL_MS
                       : transaction->waiting_since_ms + transaction->limits.interval_ms - now_ms;
+    }
+    if (transaction->state == TRANSACTION_IDLE && consumer_has_waiting(publisher->consumer) &&
+        wait_ms > HURRY_INTERVAL_MS) {
+        wait_ms = HURRY_INTERVAL_MS;
     }
     CHECK(uv_timer_start(&publisher->timer, on_timer, wait_ms, 0) == 0);
 }

@@ -12,6 +12,8 @@
 #include "worker/availability.h"
 #include "worker/consumer.h"
 #include "worker/delivery.h"
+#include "worker/failure.h"
+#include "worker/gate.h"
 #include "worker/intake.h"
 #include "worker/kafka_client.h"
 #include "worker/log.h"
@@ -44,6 +46,7 @@ struct worker {
     struct consumer *consumer;
     struct session *session;
     struct intake intake;
+    struct gate gate;
     struct delivery_setting setting;
 
     uv_async_t stop;     // from any thread
@@ -80,8 +83,21 @@ static void end_job(struct worker *worker, struct job *job)
     struct partition *partition = job->end;
     worker->ended_count++;
     consumer_give_share(worker->consumer, partition, job->credit_bytes);
+    gate_leave(&worker->gate, job);
     session_release(worker->session, job);
     partition_release(partition);
+    if (worker->gate.waiting > 0) {
+        consumer_resume(worker->consumer); // somebody may have waited for this one
+    }
+}
+
+/* The partition's next owner answers the record. */
+static void drop_job(struct worker *worker, struct job *job)
+{
+    job->outcome = OUTCOME_DROPPED;
+    observe_outcome(job);
+    end_job(worker, job);
+    stop_when_empty(worker);
 }
 
 static void on_deadline(uv_timer_t *handle)
@@ -109,6 +125,10 @@ static void drain(struct worker *worker, uint64_t timeout_ms)
               timeout_ms);
     consumer_drain(worker->consumer);
     CHECK(uv_timer_start(&worker->deadline, on_deadline, timeout_ms, 0) == 0);
+    for (struct partition *partition = consumer_assignment(worker->consumer); partition != NULL;
+         partition = partition->next) {
+        gate_drop(&worker->gate, partition);
+    }
     session_cancel(worker->session, every_job, NULL, true);
     stop_when_empty(worker);
 }
@@ -129,10 +149,7 @@ static void on_outcome(void *context, struct job *job)
     const struct partition *partition = job->end;
     // What nobody waits for any more is not published: the partition's next owner does it again.
     if (job->outcome == OUTCOME_DROPPED || !partition->is_assigned) {
-        job->outcome = OUTCOME_DROPPED;
-        observe_outcome(job);
-        end_job(worker, job);
-        stop_when_empty(worker);
+        drop_job(worker, job);
         return;
     }
     publisher_add(worker->publisher, job);
@@ -166,6 +183,31 @@ static void on_finished(void *context)
     stop_when_empty(context);
 }
 
+/* Gate. */
+static void give_up(struct worker *worker, struct job *job)
+{
+    const struct partition *partition = job->end;
+    failure_exhaust(job, offsets_attempts(partition->offsets, job->source.offset));
+    log_event(LOG_ERROR, "record_ends_workers",
+              "topic=%s partition=%d offset=%" PRId64 " reason=%s", partition->topic,
+              (int)partition->number, job->source.offset, job->error.message);
+    on_outcome(worker, job);
+}
+
+static void on_turn(void *context, struct job *job, enum offsets_turn turn)
+{
+    struct worker *worker = context;
+    if (turn == OFFSETS_STALE) {
+        drop_job(worker, job);
+    } else if (turn == OFFSETS_EXHAUSTED) {
+        give_up(worker, job);
+    } else if (job->outcome == OUTCOME_NONE) {
+        session_intake(worker->session, job);
+    } else {
+        on_outcome(worker, job);
+    }
+}
+
 /* Consumer. */
 static enum intake_result on_record(void *context, struct partition *partition,
                                     const rd_kafka_message_t *message)
@@ -183,12 +225,17 @@ static enum intake_result on_record(void *context, struct partition *partition,
     job->end = partition;
     partition_reference(partition);
     partition_take_share(partition, job->credit_bytes);
-    if (job->outcome == OUTCOME_NONE) {
-        session_intake(worker->session, job);
-    } else {
-        on_outcome(worker, job);
-    }
+    gate_add(&worker->gate, job);
     return INTAKE_TAKEN;
+}
+
+static void on_step(void *context)
+{
+    struct worker *worker = context;
+    gate_step(&worker->gate, consumer_assignment(worker->consumer));
+    if (worker->gate.waiting > 0) {
+        publisher_nudge(worker->publisher); // for the commit that lets them go
+    }
 }
 
 static bool has_ample_room(void *context)
@@ -208,6 +255,7 @@ static void on_revoke(void *context, struct partition *partition)
 {
     struct worker *worker = context;
     publisher_take(worker->publisher);
+    gate_drop(&worker->gate, partition);
     // Its jobs come back as dropped.
     session_cancel(worker->session, is_of_partition, partition, false);
     publisher_nudge(worker->publisher); // of its last commit
@@ -361,7 +409,7 @@ static bool open_kafka(struct worker *worker, struct error *error)
 {
     worker->setting.codec = worker->codec;
     const struct config *config = worker->config;
-    struct consumer_end end = {on_record, has_ample_room, on_revoke, on_fatal, worker};
+    struct consumer_end end = {on_record, on_step, has_ample_room, on_revoke, on_fatal, worker};
     struct publisher_end published = {on_published, on_finished, on_fatal, worker};
     return consumer_open(worker->loop, config, &end, &worker->consumer, error) &&
            check_topics(worker, error) && register_schema(worker, error) &&
@@ -380,6 +428,8 @@ static bool start(struct worker *worker, struct error *error)
         !open_kafka(worker, error)) {
         return false;
     }
+    struct gate_end gate_end = {on_turn, worker};
+    gate_init(&worker->gate, (int)worker->config->attempts_max, &gate_end);
     worker->intake =
         (struct intake){worker->config, worker->session, worker->codec, worker->registry};
     return consumer_start(worker->consumer, error);

@@ -67,6 +67,8 @@ def worker_config(plan, bootstrap, topics):
         "generator": "scripted",
         "scripted.latency.ms": plan.latency_ms,
         "intake.records.max": 256,
+        # Each kill may be the fault of a record that runs: so many in a row are not meant here.
+        "attempts.max": 20,
         "pool.threads": 1,
         "drain.timeout.ms": 10000,
         "models": [{"name": "scribe", "path": "."}],

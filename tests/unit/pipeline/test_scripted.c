@@ -1,8 +1,11 @@
 /* scripted: answers come back once each, after the latency, and some fail when told to. */
 #include "pipeline/scripted.h"
 
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "pipeline/clock.h"
 #include "tests/support/cmocka.h"
@@ -10,7 +13,7 @@
 static const char body[] =
     "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}";
 
-static struct job *make_job(struct generator *generator, int64_t offset)
+static struct job *make_job_of(struct generator *generator, int64_t offset, const char *text)
 {
     struct error error = {0};
     struct job *job = job_open(1 << 20);
@@ -19,10 +22,15 @@ static struct job *make_job(struct generator *generator, int64_t offset)
     job->calls = arena_alloc(job->arena, sizeof *job->calls);
     job->calls_count = 1;
     job->calls->job = job;
-    assert_true(openai_request_parse(ENDPOINT_CHAT, bytes_of(body), job->arena,
+    assert_true(openai_request_parse(ENDPOINT_CHAT, bytes_of(text), job->arena,
                                      &job->calls->request, &error));
     assert_true(generator->ops->prepare(generator, job->calls, &error));
     return job;
+}
+
+static struct job *make_job(struct generator *generator, int64_t offset)
+{
+    return make_job_of(generator, offset, body);
 }
 
 static size_t poll_until(struct generator *generator, struct call **calls, size_t wanted)
@@ -80,11 +88,36 @@ static void test_fails_each_nth_call(void **state)
     generator->ops->close(generator);
 }
 
+static void test_ends_the_process_when_a_request_asks_for_it(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct error error = {0};
+        struct generator *generator = NULL;
+        struct scripted_options options = {.calls_max = 4};
+        struct call *call;
+        if (scripted_open(&options, &generator, &error)) {
+            struct job *job = make_job_of(generator, 0,
+                                          "{\"model\":\"m\",\"stop\":\"" SCRIPTED_ABORT "\","
+                                          "\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}");
+            (void)generator->ops->submit(generator, job->calls);
+            (void)poll_until(generator, &call, 1);
+        }
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers_every_call_once_after_its_latency),
         cmocka_unit_test(test_fails_each_nth_call),
+        cmocka_unit_test(test_ends_the_process_when_a_request_asks_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

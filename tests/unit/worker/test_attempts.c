@@ -45,6 +45,28 @@ static void test_the_last_attempt_is_alone(void **state)
     assert_false(attempts_note(&attempts, 103, 1)); // would have to be alone
 }
 
+static void test_a_last_attempt_is_told_before_it_is_counted(void **state)
+{
+    (void)state;
+    struct offset_map map;
+    struct attempts attempts;
+    offset_map_init(&map, 100, 0);
+    add_counted(&map, 100, 2);
+    add_counted(&map, 101, 1);
+    add_counted(&map, 102, 3);
+    attempts_restore(&attempts, &map);
+    assert_true(attempts_wants_alone(&attempts, 100, LIMIT));
+    assert_false(attempts_wants_alone(&attempts, 101, LIMIT));
+    assert_false(attempts_wants_alone(&attempts, 102, LIMIT)); // has had it
+    assert_false(attempts_wants_alone(&attempts, 103, LIMIT));
+    assert_true(attempts_wants_alone(&attempts, 103, 1));
+    assert_true(attempts_note(&attempts, 101, LIMIT));
+    assert_false(attempts_wants_alone(&attempts, 100, LIMIT)); // it would have to wait
+    attempts_drop(&attempts, 101, 102);
+    assert_true(attempts_note(&attempts, 100, LIMIT));
+    assert_false(attempts_wants_alone(&attempts, 100, LIMIT)); // is counted
+}
+
 static void test_an_attempt_counts_when_its_commit_is_confirmed(void **state)
 {
     (void)state;
@@ -127,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_untried_records_run_in_a_group_of_bounded_size),
         cmocka_unit_test(test_the_last_attempt_is_alone),
+        cmocka_unit_test(test_a_last_attempt_is_told_before_it_is_counted),
         cmocka_unit_test(test_an_attempt_counts_when_its_commit_is_confirmed),
         cmocka_unit_test(test_an_end_in_good_order_takes_back_what_had_begun),
         cmocka_unit_test(test_what_the_map_has_as_done_is_not_written),

@@ -77,6 +77,17 @@ static void test_what_is_not_http_like_has_no_response(void **state)
     job_close(job);
 }
 
+static void test_a_record_that_ended_the_worker_is_a_dead_letter_that_says_how_often(void **state)
+{
+    (void)state;
+    struct job *job = make_job(1 << 16);
+    failure_exhaust(job, 3);
+    assert_int_equal(job->outcome, OUTCOME_DEAD_LETTER);
+    assert_string_equal(job->error.code, "worker_ended");
+    assert_non_null(strstr(job->error.message, "ended 3 times"));
+    job_close(job);
+}
+
 static void test_without_memory_for_an_answer_it_is_a_dead_letter(void **state)
 {
     (void)state;
@@ -96,6 +107,7 @@ int main(void)
         cmocka_unit_test(test_backoff_grows_and_is_bounded),
         cmocka_unit_test(test_an_invalid_request_is_answered_with_openais_error_object),
         cmocka_unit_test(test_what_is_not_http_like_has_no_response),
+        cmocka_unit_test(test_a_record_that_ended_the_worker_is_a_dead_letter_that_says_how_often),
         cmocka_unit_test(test_without_memory_for_an_answer_it_is_a_dead_letter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

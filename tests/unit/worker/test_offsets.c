@@ -281,15 +281,15 @@ static void test_nothing_runs_before_a_commit_says_so(void **state)
     assert_int_equal(begin(offsets, 10), OFFSETS_COMMIT);
     assert_true(offsets_needs_commit(offsets));
     commit(offsets, false, &map);
-    assert_int_equal(map.suspects, 4);
+    assert_int_equal(map.suspects, 16);
     assert_int_equal(begin(offsets, 10), OFFSETS_RUN);
     assert_int_equal(begin(offsets, 11), OFFSETS_RUN);
-    deliver(offsets, 12, 15);
-    assert_int_equal(begin(offsets, 13), OFFSETS_RUN);
-    assert_int_equal(begin(offsets, 14), OFFSETS_COMMIT);
+    deliver(offsets, 12, 30);
+    assert_int_equal(begin(offsets, 25), OFFSETS_RUN);
+    assert_int_equal(begin(offsets, 26), OFFSETS_COMMIT);
     commit(offsets, false, &map);
-    assert_int_equal(map.suspects, 10);
-    assert_int_equal(begin(offsets, 14), OFFSETS_RUN);
+    assert_int_equal(map.suspects, 40);
+    assert_int_equal(begin(offsets, 26), OFFSETS_RUN);
     commit(offsets, true, &map);
     assert_int_equal(map.suspects, 0);
     assert_int_equal(begin(offsets, 11), OFFSETS_COMMIT);
@@ -323,7 +323,7 @@ static void test_suspects_begin_when_their_attempt_is_committed_and_others_wait(
     commit(offsets, false, &map);
     assert_false(offsets_is_careful(offsets));
     assert_int_equal(map.attempts_count, 0);
-    assert_int_equal(map.suspects, 4);
+    assert_int_equal(map.suspects, 16);
     assert_int_equal(begin(offsets, 17), OFFSETS_RUN);
     offsets_close(offsets);
 }
