@@ -129,6 +129,19 @@ static int recover(struct results_file *results, struct recovered *recovered)
     return recovered->count;
 }
 
+/* The topic's name was borrowed. */
+static void assert_same_outcome(const struct outcome *a, const struct outcome *b)
+{
+    assert_int_equal(a->origin.partition, b->origin.partition);
+    assert_int_equal(a->origin.offset, b->origin.offset);
+    assert_int_equal(a->replays, b->replays);
+    assert_int_equal(a->is_dead_letter, b->is_dead_letter);
+    assert_memory_equal(&a->id, &b->id, sizeof a->id);
+    assert_int_equal(a->read_partition, b->read_partition);
+    assert_int_equal(a->read_offset, b->read_offset);
+    assert_int_equal(a->at_ms, b->at_ms);
+}
+
 static void test_a_later_process_goes_on_with_what_is_whole(void **state)
 {
     (void)state;
@@ -157,8 +170,7 @@ static void test_a_later_process_goes_on_with_what_is_whole(void **state)
     results = open_results(path, "run");
     assert_int_equal(recover(results, &recovered), 2);
     assert_string_equal(recovered.line, "one");
-    first.origin.topic = recovered.last.origin.topic; // was borrowed
-    assert_memory_equal(&recovered.last, &first, sizeof first);
+    assert_same_outcome(&recovered.last, &first);
     add(results, "a", 0, 3, "three");
     results_file_close(results, true);
 
