@@ -1,4 +1,4 @@
-/* backend: where numbers are computed. One table of operations, behind which stand cpu/ and cuda/.
+/* backend: where numbers are computed. One table of operations, behind which a device stands: cpu/.
  *
  * Memory is the device's: a `struct device_buffer` is only a handle, filled by copy_in and read by
  * copy_out. Activations are [rows, width] in the backend's own element type of `activation_bytes`;
@@ -259,7 +259,7 @@ struct backend_operations {
                                    const struct device_buffer *source, size_t offset, size_t bytes);
     enum kernel_status (*synchronize)(struct backend *backend);
 
-    /* WEIGHTS_AUTO becomes the format that is fastest here; KERNEL_NO_DEVICE if it cannot be. */
+    /* WEIGHTS_AUTO becomes the backend's choice; KERNEL_NO_DEVICE if a format cannot be. */
     enum kernel_status (*weight_format)(const struct backend *backend, enum weight_format *format);
     enum kernel_status (*weight_open)(struct backend *backend, const struct weight_source *source,
                                       struct weight **weight_out);
