@@ -20,8 +20,8 @@ enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_
 {
     const struct cpu_backend *cpu = (const struct cpu_backend *)backend;
     if (*format == WEIGHTS_AUTO) {
-        // The most exact one that the processor has instructions for. Without tiles bf16 products
-        // are slower than f32 on most processors.
+        // The most exact one that the processor has products for which are faster than f32's.
+        // Without tiles those of bf16 are slower on most processors.
         *format = cpu->onednn != NULL && isa_has_amx_bf16() ? WEIGHTS_BF16
                   : cpu->isa == ISA_AVX512_VNNI             ? WEIGHTS_INT8
                                                             : WEIGHTS_F32;
