@@ -72,7 +72,7 @@ def test_a_partition_that_was_paused_goes_on_when_it_comes_back(
 ):
     narrow = with_latency(scripted, 1000) | {"intake.records.max": 8}
     keeper = run_worker(narrow)
-    keyed = [(str(i), record, None) for i, record in enumerate(records(150))]
+    keyed = [(str(i), record, None) for i, record in enumerate(records(300))]
     produce(kafka.bootstrap, topics.requests, keyed)
 
     def is_all_paused():
@@ -85,7 +85,7 @@ def test_a_partition_that_was_paused_goes_on_when_it_comes_back(
         assert guest.stop() == 0, guest.log_tail()
     wait_for_drain(kafka, topics, 60)
     assert keeper.stop() == 0, keeper.log_tail()
-    assert answered(kafka, topics) == sorted(f"r-{i}" for i in range(150))
+    assert answered(kafka, topics) == sorted(f"r-{i}" for i in range(300))
 
 
 @pytest.mark.load

@@ -53,9 +53,8 @@ def end_offsets(consumer, topic):
     return {p: end_offset(consumer, topic, p) for p in partitions}
 
 
-def open_reader(bootstrap, topic, isolation="read_committed"):
-    """A consumer of every partition of a topic from its start, outside any group."""
-    consumer = Consumer(
+def open_client(bootstrap, isolation):
+    return Consumer(
         {
             "bootstrap.servers": bootstrap,
             "group.id": "independent-reader",
@@ -64,6 +63,11 @@ def open_reader(bootstrap, topic, isolation="read_committed"):
             "isolation.level": isolation,
         }
     )
+
+
+def open_reader(bootstrap, topic, isolation="read_committed"):
+    """A consumer of every partition of a topic from its start, outside any group."""
+    consumer = open_client(bootstrap, isolation)
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
     return consumer
@@ -81,32 +85,27 @@ def consume(bootstrap, topic, count, timeout_s=60, isolation="read_committed"):
     return messages
 
 
-def settle(bootstrap, topic, timeout_s=60):
-    """Waits until no transaction is open on a topic. What a dead worker left open hides everything
-    after it from readers of committed records, until the broker aborts it."""
-    stable = open_reader(bootstrap, topic)
-    written = open_reader(bootstrap, topic, "read_uncommitted")
-    try:
-        wait_until(
-            lambda: end_offsets(stable, topic) == end_offsets(written, topic),
-            timeout_s,
-            f"the end of the transactions on {topic}",
-        )
-    finally:
-        stable.close()
-        written.close()
-
-
 def hanging(bootstrap, topic):
     """-> for each partition in which a transaction is open, where it begins and the end."""
-    stable = open_reader(bootstrap, topic)
-    written = open_reader(bootstrap, topic, "read_uncommitted")
+    # Nothing is assigned: an answer would wait behind every fetch that waits for records.
+    stable = open_client(bootstrap, "read_committed")
+    written = open_client(bootstrap, "read_uncommitted")
     try:
         first, last = end_offsets(stable, topic), end_offsets(written, topic)
     finally:
         stable.close()
         written.close()
     return {p: (first[p], last[p]) for p in first if first[p] < last[p]}
+
+
+def settle(bootstrap, topic, timeout_s=60):
+    """Waits until no transaction is open on a topic. What a dead worker left open hides everything
+    after it from readers of committed records, until the broker aborts it."""
+    wait_until(
+        lambda: not hanging(bootstrap, topic),
+        timeout_s,
+        f"the end of the transactions on {topic}",
+    )
 
 
 def consume_quiet(bootstrap, topic, quiet_s=1.5, isolation="read_committed"):
