@@ -70,13 +70,12 @@ const struct setting config_settings[] = {
     {"engine.device", SETTING_CHOICE, AT(engine.device), "auto", "auto|cpu", 0, 0,
      "Where models run."},
     {"engine.weights", SETTING_CHOICE, AT(engine.weights), "auto", "auto|f32|bf16|int8", 0, 0,
-     "Format of weights in memory; auto is the most exact that the CPU has instructions for: bf16 "
-     "with AMX, else int8 with VNNI, else f32."},
+     "Format of weights in memory; auto takes the one that the CPU is fast with: bf16 with AMX, "
+     "else int8 with VNNI, else f32."},
     {"engine.kv_cache_dtype", SETTING_CHOICE, AT(engine.kv_cache_dtype), "auto",
      "auto|f32|bf16|int8", 0, 0,
      "Format of keys and values; auto is f32 beside weights in f32, else bf16. int8 has a scale "
-     "per "
-     "token and head."},
+     "per token and head."},
     {"engine.isa", SETTING_CHOICE, AT(engine.isa), "auto", "auto|avx512_vnni|avx512|avx2|portable",
      0, 0, "Instruction set of the CPU; auto takes the best there is."},
     {"engine.threads", SETTING_INT, AT(engine.threads), "0", NULL, 0, 256,

@@ -78,8 +78,9 @@ static bool take(struct reading *reading, const rd_kafka_message_t *message, ide
         identify_with_registry(reading, function, (struct bytes){message->payload, message->len},
                                arena, &identity);
     }
+    struct bytes named = identity.run_id.data != NULL ? identity.run_id : header;
     bool ok = true;
-    if (bytes_equal_text(identity.run_id.data != NULL ? identity.run_id : header, run_id)) {
+    if (named.data != NULL && bytes_equal_text(named, run_id)) {
         const char *topic = rd_kafka_topic_name(message->rkt);
         struct run_record record = {
             .custom_id = identity.custom_id,

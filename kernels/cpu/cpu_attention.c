@@ -240,7 +240,7 @@ static void run_attention(void *context, int index, int thread)
     int q_heads = shape->latent > 0 ? shape->heads : shape->heads + 2 * shape->kv_heads;
     size_t q_stride = (size_t)q_heads * head_dim;
     size_t output_stride = (size_t)shape->heads * (size_t)kv_value_dim(shape);
-    size_t head = (size_t)(kv_head * group + part_first);
+    size_t head = (size_t)kv_head * (size_t)group + (size_t)part_first;
     struct attention_task task = {
         .q = const_floats_of(args->qkv) + first * q_stride + head * head_dim,
         .q_stride = q_stride,

@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "schemas/base/check.h"
+
 enum { EXPERTS_MAX = 1024 };
 
 static inline int32_t *ints_of(const struct device_buffer *buffer)
@@ -75,9 +77,10 @@ static float group_score(const struct expert_routing *routing, const float *choi
 /* Takes the experts of all but the best groups out of the choice. */
 static void limit_groups(const struct expert_routing *routing, float *choice)
 {
-    float scores[EXPERTS_MAX];
+    float scores[EXPERTS_MAX] = {0};
     bool is_best[EXPERTS_MAX];
     int size = routing->experts / routing->groups;
+    CHECK(size > 0);
     for (int g = 0; g < routing->groups; g++) {
         scores[g] = group_score(routing, choice + (size_t)g * (size_t)size);
     }

@@ -42,7 +42,7 @@ float KERNEL_NAME(quantize)(const float *row, int count, int8_t *bytes_out, int3
     float finite = largest_of(row, count, &largest);
     *sum_out = 0;
     if (isnan(finite) || largest < SMALLEST) {
-        memset(bytes_out, 0, (size_t)((count + LANES - 1) / LANES * LANES));
+        memset(bytes_out, 0, ((size_t)count + LANES - 1) / LANES * LANES);
         return finite;
     }
     struct vec factor = vec_set1(127.0f / largest);

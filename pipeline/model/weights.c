@@ -69,15 +69,15 @@ bool weights_open(const struct model_config *config, enum weight_format format,
 {
     struct loader loader = {config, format, backend, safetensors, error};
     struct weights *weights = calloc(1, sizeof(*weights));
-    bool is_ok = weights != NULL;
-    if (is_ok) {
-        weights->backend = backend;
-        weights->layers = calloc((size_t)config->layers, sizeof(*weights->layers));
-        weights->layers_count = weights->layers == NULL ? 0 : config->layers;
-        is_ok = weights->layers != NULL;
+    struct layer_weights *layers = calloc((size_t)config->layers, sizeof(*layers));
+    if (weights == NULL || layers == NULL) {
+        free(weights);
+        free(layers);
+        return loader_failed(&loader, "the list of layers", KERNEL_OUT_OF_MEMORY);
     }
-    is_ok = is_ok || loader_failed(&loader, "the list of layers", KERNEL_OUT_OF_MEMORY);
-    is_ok = is_ok && load_ends(&loader, weights);
+    *weights =
+        (struct weights){.backend = backend, .layers = layers, .layers_count = config->layers};
+    bool is_ok = load_ends(&loader, weights);
     for (int i = 0; is_ok && i < config->layers; i++) {
         is_ok = layer_weights_load(&loader, i, &weights->layers[i]);
     }
