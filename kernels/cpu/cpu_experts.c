@@ -78,7 +78,7 @@ static float group_score(const struct expert_routing *routing, const float *choi
 static void limit_groups(const struct expert_routing *routing, float *choice)
 {
     float scores[EXPERTS_MAX] = {0};
-    bool is_best[EXPERTS_MAX];
+    bool is_best[EXPERTS_MAX] = {0};
     int size = routing->experts / routing->groups;
     CHECK(size > 0);
     for (int g = 0; g < routing->groups; g++) {
@@ -95,9 +95,9 @@ static void choose(const struct expert_route_args *args, int row, int32_t *exper
 {
     const struct expert_routing *routing = &args->routing;
     size_t count = (size_t)routing->experts;
-    float scores[EXPERTS_MAX];
-    float choice[EXPERTS_MAX];
-    bool is_best[EXPERTS_MAX];
+    float scores[EXPERTS_MAX] = {0};
+    float choice[EXPERTS_MAX] = {0};
+    bool is_best[EXPERTS_MAX] = {0};
     score(routing, const_floats_of(args->logits) + (size_t)row * count, scores);
     for (size_t e = 0; e < count; e++) {
         choice[e] = scores[e] + (args->bias == NULL ? 0.0f : const_floats_of(args->bias)[e]);
