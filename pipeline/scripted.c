@@ -192,6 +192,16 @@ static const struct generator_ops scripted_ops = {
     .close = scripted_close,
 };
 
+static void init_condition(struct scripted *scripted)
+{
+    pthread_condattr_t attributes;
+    CHECK(pthread_condattr_init(&attributes) == 0);
+    CHECK(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0);
+    CHECK(pthread_cond_init(&scripted->has_work, &attributes) == 0);
+    CHECK(pthread_condattr_destroy(&attributes) == 0);
+    CHECK(pthread_mutex_init(&scripted->mutex, NULL) == 0);
+}
+
 bool scripted_open(const struct scripted_options *options, struct generator **generator_out,
                    struct error *error)
 {
@@ -214,8 +224,7 @@ bool scripted_open(const struct scripted_options *options, struct generator **ge
     }
     scripted->answered = answered;
     scripted->ring = ring;
-    CHECK(pthread_mutex_init(&scripted->mutex, NULL) == 0);
-    CHECK(pthread_cond_init(&scripted->has_work, NULL) == 0);
+    init_condition(scripted);
     CHECK(pthread_create(&scripted->thread, NULL, run_thread, scripted) == 0);
     *generator_out = &scripted->generator;
     return true;
