@@ -62,7 +62,7 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
     X(METRIC_BROKER_UP, METRIC_GAUGE, "millrace_broker_up", "", "",                                \
       "1 while a broker can be reached.")                                                          \
     X(METRIC_PARTITIONS, METRIC_GAUGE, "millrace_partitions", "state", "assigned|paused",          \
-      "Partitions of the request topics that this worker has.")                                     \
+      "Partitions of the request topics that this worker has.")                                    \
     X(METRIC_REBALANCES, METRIC_COUNTER, "millrace_rebalances_total", "", "",                      \
       "Changes of the assignment.")                                                                \
     X(METRIC_COMMITS, METRIC_COUNTER, "millrace_commits_total", "result", "committed|aborted",     \
