@@ -167,6 +167,16 @@ struct latent_write_args {
     struct device_buffer *kv;       // one layer's cache
 };
 
+/* output[i] = input[indices[first + i]], [count, width] */
+struct gather_args {
+    const struct device_buffer *indices; // int32
+    size_t first;
+    const struct device_buffer *input;
+    struct device_buffer *output;
+    int count;
+    int width;
+};
+
 /* How rows of a mixture layer choose their experts. */
 struct expert_routing {
     int experts;
@@ -290,16 +300,9 @@ struct backend_operations {
     /* output[r, i] = silu(input[r, i]) * input[r, width + i]; input is [rows, 2 * width]. */
     enum kernel_status (*silu_mul)(struct backend *backend, const struct device_buffer *input,
                                    struct device_buffer *output, int rows, int width);
-    /* output[i] = input[logit_rows[i]] for `count` rows of the step. */
-    enum kernel_status (*gather_rows)(struct backend *backend, const struct step_arrays *step,
-                                      const struct device_buffer *input,
-                                      struct device_buffer *output, int count, int width);
+    enum kernel_status (*gather_rows)(struct backend *backend, const struct gather_args *args);
     enum kernel_status (*expert_route)(struct backend *backend,
                                        const struct expert_route_args *args);
-    /* output[slot] = input[row of the slot], [count, width] */
-    enum kernel_status (*expert_gather)(struct backend *backend, const struct expert_slots *slots,
-                                        const struct device_buffer *input,
-                                        struct device_buffer *output, int count, int width);
     enum kernel_status (*expert_linear)(struct backend *backend,
                                         const struct expert_linear_args *args);
     enum kernel_status (*expert_combine)(struct backend *backend,

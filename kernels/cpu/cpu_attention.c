@@ -44,24 +44,10 @@ enum kernel_status cpu_rope_angles(struct backend *backend, const struct rope_an
     return KERNEL_OK;
 }
 
-/* source and target, [head_dim], may be the same. */
-static void rotate(const float *source, const float *rotations, float *target, int head_dim)
-{
-    int half = head_dim / 2;
-    for (int i = 0; i < half; i++) {
-        float x = source[i];
-        float y = source[i + half];
-        float c = rotations[2 * i];
-        float s = rotations[2 * i + 1];
-        target[i] = x * c - y * s;
-        target[i + half] = y * c + x * s;
-    }
-}
-
 struct rope_job {
     const struct cpu_kernels *kernels;
     const struct rope_kv_write_args *args;
-    struct kv_layout layout;
+    struct kv_target target;
 };
 
 /* Puts `count` numbers into the cache, elements `stride` apart; gives the scale of bytes. */
@@ -87,10 +73,12 @@ static float kv_store(const struct cpu_kernels *kernels, enum kv_format format, 
     return 1;
 }
 
-void cpu_kv_put(const struct cpu_kernels *kernels, const struct attention_shape *shape,
-                const float *key, const float *value, char *block, int slot)
+void cpu_kv_put(const struct kv_target *target, const float *key, const float *value, char *block,
+                int slot)
 {
-    const struct kv_layout layout = kv_layout_of(shape);
+    const struct cpu_kernels *kernels = target->kernels;
+    const struct attention_shape *shape = target->shape;
+    const struct kv_layout layout = target->layout;
     size_t element = kv_element_bytes(layout.format);
     size_t position = (size_t)slot;
     size_t key_at = (position / 16 * (size_t)shape->head_dim * 16 + position % 16) * element;
@@ -110,9 +98,9 @@ static void kv_write(const struct rope_job *job, float *key, const float *rotati
 {
     const struct attention_shape *shape = &job->args->shape;
     size_t head_dim = (size_t)shape->head_dim;
-    for (int h = 0; h < shape->kv_heads; h++, key += head_dim, block += job->layout.bytes) {
-        rotate(key, rotations, key, shape->head_dim);
-        cpu_kv_put(job->kernels, shape, key, key + (size_t)shape->kv_heads * head_dim, block, slot);
+    for (int h = 0; h < shape->kv_heads; h++, key += head_dim, block += job->target.layout.bytes) {
+        cpu_rotate(key, rotations, key, shape->head_dim, false);
+        cpu_kv_put(&job->target, key, key + (size_t)shape->kv_heads * head_dim, block, slot);
     }
 }
 
@@ -170,7 +158,7 @@ static void rope_kv_write_rows(const void *context, struct row_range rows)
         norm_heads(job, args->k_norm, keys, shape->kv_heads);
         for (int h = 0; h < shape->heads; h++) {
             float *head = row + (size_t)h * head_dim;
-            rotate(head, rotations, head, shape->head_dim);
+            cpu_rotate(head, rotations, head, shape->head_dim, false);
         }
         kv_write(job, keys, rotations, cpu_kv_block(step, shape, args->kv, r),
                  positions[r] % shape->block_tokens);
@@ -184,8 +172,9 @@ enum kernel_status cpu_rope_kv_write(struct backend *backend, const struct rope_
     }
     size_t cost = (size_t)(args->shape.heads + 2 * args->shape.kv_heads) *
                   (size_t)args->shape.head_dim * 2 * ELEMENT_COST;
-    struct rope_job job = {
-        .kernels = cpu_of(backend)->kernels, .args = args, .layout = kv_layout_of(&args->shape)};
+    struct rope_job job = {.kernels = cpu_of(backend)->kernels,
+                           .args = args,
+                           .target = cpu_kv_target(cpu_of(backend), &args->shape)};
     cpu_each_rows(cpu_of(backend), args->step->rows, cost, rope_kv_write_rows, &job);
     return KERNEL_OK;
 }

@@ -130,7 +130,6 @@ static const struct backend_operations cpu_operations = {
     .silu_mul = cpu_silu_mul,
     .gather_rows = cpu_gather_rows,
     .expert_route = cpu_expert_route,
-    .expert_gather = cpu_expert_gather,
     .expert_linear = cpu_expert_linear,
     .expert_combine = cpu_expert_combine,
     .sample = cpu_sample,

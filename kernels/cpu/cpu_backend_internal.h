@@ -94,9 +94,7 @@ enum kernel_status cpu_embed(struct backend *backend, const struct embed_args *a
 enum kernel_status cpu_add_norm(struct backend *backend, const struct add_norm_args *args);
 enum kernel_status cpu_silu_mul(struct backend *backend, const struct device_buffer *input,
                                 struct device_buffer *output, int rows, int width);
-enum kernel_status cpu_gather_rows(struct backend *backend, const struct step_arrays *step,
-                                   const struct device_buffer *input, struct device_buffer *output,
-                                   int count, int width);
+enum kernel_status cpu_gather_rows(struct backend *backend, const struct gather_args *args);
 
 size_t cpu_kv_block_bytes(const struct backend *backend, const struct attention_shape *shape);
 enum kernel_status cpu_rope_angles(struct backend *backend, const struct rope_angles_args *args);
@@ -105,17 +103,46 @@ enum kernel_status cpu_rope_kv_write(struct backend *backend,
 /* The block of a layer's cache that holds the position of the step's row. */
 char *cpu_kv_block(const struct step_arrays *step, const struct attention_shape *shape,
                    struct device_buffer *kv, int row);
+
+/* What putting keys and values into a layer's cache takes, made once for a step. */
+struct kv_target {
+    const struct cpu_kernels *kernels;
+    const struct attention_shape *shape;
+    struct kv_layout layout;
+};
+
+static inline struct kv_target cpu_kv_target(const struct cpu_backend *cpu,
+                                             const struct attention_shape *shape)
+{
+    return (struct kv_target){cpu->kernels, shape, kv_layout_of(shape)};
+}
+
 /* Puts one head's key and value where its block has the slot. */
-void cpu_kv_put(const struct cpu_kernels *kernels, const struct attention_shape *shape,
-                const float *key, const float *value, char *block, int slot);
+void cpu_kv_put(const struct kv_target *target, const float *key, const float *value, char *block,
+                int slot);
+
+/* Turns the pairs of source, [count], which target may be: i and i + count / 2, or neighbours. */
+static inline void cpu_rotate(const float *source, const float *rotations, float *target, int count,
+                              bool is_interleaved)
+{
+    int half = count / 2;
+    int step = is_interleaved ? 2 : 1;
+    int apart = is_interleaved ? 1 : half;
+    for (int i = 0; i < half; i++) {
+        float x = source[i * step];
+        float y = source[i * step + apart];
+        float c = rotations[2 * i];
+        float s = rotations[2 * i + 1];
+        target[i * step] = x * c - y * s;
+        target[i * step + apart] = y * c + x * s;
+    }
+}
+
 enum kernel_status cpu_head_linear(struct backend *backend, const struct head_linear_args *args);
 enum kernel_status cpu_latent_write(struct backend *backend, const struct latent_write_args *args);
 enum kernel_status cpu_attention(struct backend *backend, const struct attention_args *args);
 
 enum kernel_status cpu_expert_route(struct backend *backend, const struct expert_route_args *args);
-enum kernel_status cpu_expert_gather(struct backend *backend, const struct expert_slots *slots,
-                                     const struct device_buffer *input,
-                                     struct device_buffer *output, int count, int width);
 enum kernel_status cpu_expert_linear(struct backend *backend,
                                      const struct expert_linear_args *args);
 enum kernel_status cpu_expert_combine(struct backend *backend,

@@ -166,20 +166,6 @@ enum kernel_status cpu_expert_route(struct backend *backend, const struct expert
     return KERNEL_OK;
 }
 
-enum kernel_status cpu_expert_gather(struct backend *backend, const struct expert_slots *slots,
-                                     const struct device_buffer *input,
-                                     struct device_buffer *output, int count, int width)
-{
-    (void)backend;
-    const int32_t *rows = ints_of(slots->rows);
-    for (int i = 0; i < count; i++) {
-        memcpy(floats_of(output) + (size_t)i * (size_t)width,
-               const_floats_of(input) + (size_t)rows[i] * (size_t)width,
-               (size_t)width * sizeof(float));
-    }
-    return KERNEL_OK;
-}
-
 enum kernel_status cpu_expert_linear(struct backend *backend, const struct expert_linear_args *args)
 {
     const int32_t *starts = ints_of(args->slots->starts);

@@ -67,23 +67,9 @@ enum kernel_status cpu_head_linear(struct backend *backend, const struct head_li
 }
 
 struct latent_job {
-    const struct cpu_kernels *kernels;
     const struct latent_write_args *args;
+    struct kv_target target;
 };
-
-static void rotate(const float *source, const float *rotations, float *target, int count,
-                   bool is_interleaved)
-{
-    int half = count / 2;
-    for (int i = 0; i < half; i++) {
-        int first = is_interleaved ? 2 * i : i;
-        int second = is_interleaved ? 2 * i + 1 : i + half;
-        float x = source[first];
-        float y = source[second];
-        target[first] = x * rotations[2 * i] - y * rotations[2 * i + 1];
-        target[second] = y * rotations[2 * i] + x * rotations[2 * i + 1];
-    }
-}
 
 static void write_key(const struct latent_job *job, int row, const float *rotations)
 {
@@ -93,11 +79,11 @@ static void write_key(const struct latent_job *job, int row, const float *rotati
     size_t head_dim = (size_t)shape->head_dim;
     int slot = step_ints(args->step, args->step->positions)[row] % shape->block_tokens;
     memcpy(key, const_floats_of(args->keys) + (size_t)row * head_dim, head_dim * sizeof(float));
-    job->kernels->add_norm(key, NULL, const_floats_of(args->norm), key, shape->latent,
-                           args->epsilon);
-    rotate(key + shape->latent, rotations, key + shape->latent, shape->head_dim - shape->latent,
-           args->is_interleaved);
-    cpu_kv_put(job->kernels, shape, key, key, cpu_kv_block(args->step, shape, args->kv, row), slot);
+    job->target.kernels->add_norm(key, NULL, const_floats_of(args->norm), key, shape->latent,
+                                  args->epsilon);
+    cpu_rotate(key + shape->latent, rotations, key + shape->latent, shape->head_dim - shape->latent,
+               args->is_interleaved);
+    cpu_kv_put(&job->target, key, key, cpu_kv_block(args->step, shape, args->kv, row), slot);
 }
 
 static void latent_write_rows(const void *context, struct row_range rows)
@@ -114,7 +100,7 @@ static void latent_write_rows(const void *context, struct row_range rows)
             size_t head = (size_t)r * heads + h;
             const float *q = const_floats_of(args->q) + (head + 1) * (size_t)args->q_width;
             float *target = floats_of(args->absorbed) + (head + 1) * (size_t)shape->head_dim;
-            rotate(q - rotated, rotations, target - rotated, rotated, args->is_interleaved);
+            cpu_rotate(q - rotated, rotations, target - rotated, rotated, args->is_interleaved);
         }
     }
 }
@@ -127,7 +113,7 @@ enum kernel_status cpu_latent_write(struct backend *backend, const struct latent
         shape->head_dim > HEAD_DIM_MAX || args->q_width < rotated) {
         return KERNEL_BAD_SHAPE;
     }
-    struct latent_job job = {.kernels = cpu_of(backend)->kernels, .args = args};
+    struct latent_job job = {.args = args, .target = cpu_kv_target(cpu_of(backend), shape)};
     size_t cost = (size_t)(shape->head_dim + shape->heads * rotated) * 2 * (size_t)ELEMENT_COST;
     cpu_each_rows(cpu_of(backend), args->step->rows, cost, latent_write_rows, &job);
     return KERNEL_OK;

@@ -93,16 +93,14 @@ enum kernel_status cpu_silu_mul(struct backend *backend, const struct device_buf
     return KERNEL_OK;
 }
 
-enum kernel_status cpu_gather_rows(struct backend *backend, const struct step_arrays *step,
-                                   const struct device_buffer *input, struct device_buffer *output,
-                                   int count, int width)
+enum kernel_status cpu_gather_rows(struct backend *backend, const struct gather_args *args)
 {
     (void)backend;
-    const int32_t *indices = step_ints(step, step->logit_rows);
-    for (int i = 0; i < count; i++) {
-        memcpy(floats_of(output) + (size_t)i * (size_t)width,
-               const_floats_of(input) + (size_t)indices[i] * (size_t)width,
-               (size_t)width * sizeof(float));
+    const int32_t *indices = (const int32_t *)args->indices->data + args->first;
+    size_t width = (size_t)args->width;
+    for (int i = 0; i < args->count; i++) {
+        memcpy(floats_of(args->output) + (size_t)i * width,
+               const_floats_of(args->input) + (size_t)indices[i] * width, width * sizeof(float));
     }
     return KERNEL_OK;
 }

@@ -50,12 +50,6 @@ static bool read_int(const struct reader *reader, const char *name, int least, i
     return model_json_int(reader->root, &field, false, value, reader->error);
 }
 
-static bool refuse(const struct reader *reader, const char *what, const char *value)
-{
-    return error_set(reader->error, ERROR_CONFIG, "unsupported_model", NULL,
-                     "%s: %s %s is not supported", reader->file, what, value);
-}
-
 /* Qwen3-MoE and DeepSeek can make some layers plain; no published model does. */
 static bool check_all_sparse(const struct reader *reader)
 {
@@ -63,7 +57,7 @@ static bool check_all_sparse(const struct reader *reader)
     return read_int(reader, "decoder_sparse_step", 1, 1, &ignored) &&
            read_int(reader, "moe_layer_freq", 1, 1, &ignored) &&
            (json_array_size(json_object_get(reader->root, "mlp_only_layers")) == 0 ||
-            refuse(reader, "mlp_only_layers", "with layers"));
+            model_json_refuse(reader->file, "mlp_only_layers", "with layers", reader->error));
 }
 
 /* Which groups are chosen from. V2 names its way of choosing, V3 has but one. */
@@ -75,10 +69,10 @@ static bool read_groups(const struct reader *reader, const struct expert_family 
     bool is_plain = !family->is_sigmoid && (method == NULL || strcmp(method, "greedy") == 0);
     const char *wanted = family->is_sigmoid ? "noaux_tc" : "group_limited_greedy";
     if (!is_plain && method != NULL && strcmp(method, wanted) != 0) {
-        return refuse(reader, "topk_method", method);
+        return model_json_refuse(reader->file, "topk_method", method, reader->error);
     }
     if (scoring != NULL && strcmp(scoring, family->is_sigmoid ? "sigmoid" : "softmax") != 0) {
-        return refuse(reader, "scoring_func", scoring);
+        return model_json_refuse(reader->file, "scoring_func", scoring, reader->error);
     }
     if (!read_int(reader, "n_group", 1, routing->experts, &routing->groups) ||
         !read_int(reader, "topk_group", 1, routing->groups, &routing->groups_top)) {

@@ -127,6 +127,11 @@ bool forward_norm(struct forward *forward, struct device_buffer *residual,
     return model_check(forward->ops->add_norm(forward->backend, &args), "norm", forward->error);
 }
 
+bool forward_gather(struct forward *forward, const struct gather_args *args)
+{
+    return model_check(forward->ops->gather_rows(forward->backend, args), "gather", forward->error);
+}
+
 bool forward_linear(struct forward *forward, const struct weight *weight,
                     const struct device_buffer *input, struct device_buffer *output, int rows)
 {
@@ -177,12 +182,17 @@ static bool finish_layer(struct forward *forward, int index, struct device_buffe
            forward_mlp(forward, index, rows);
 }
 
-static bool gather(struct forward *forward, const struct device_buffer *input,
-                   struct device_buffer *output, int count, int width)
+/* Picks the rows whose logits are wanted. */
+static bool keep_rows(struct forward *forward, const struct device_buffer *input,
+                      struct device_buffer *output, int count, int width)
 {
-    return model_check(
-        forward->ops->gather_rows(forward->backend, &forward->step, input, output, count, width),
-        "gather", forward->error);
+    struct gather_args args = {.indices = forward->step.buffer,
+                               .first = forward->step.logit_rows,
+                               .input = input,
+                               .output = output,
+                               .count = count,
+                               .width = width};
+    return forward_gather(forward, &args);
 }
 
 /* The last layer from attention on, and the logits. */
@@ -193,9 +203,9 @@ static bool finish(struct forward *forward, int count)
     const struct model_config *config = &model->config;
     int last = config->layers - 1;
     return forward_attend(forward, last) &&
-           gather(forward, buffers->attended, buffers->kept_attended, count,
-                  model_config_attended(config)) &&
-           gather(forward, buffers->residual, buffers->kept_residual, count, config->hidden) &&
+           keep_rows(forward, buffers->attended, buffers->kept_attended, count,
+                     model_config_attended(config)) &&
+           keep_rows(forward, buffers->residual, buffers->kept_residual, count, config->hidden) &&
            finish_layer(forward, last, buffers->kept_residual, buffers->kept_attended, count) &&
            forward_norm(forward, buffers->kept_residual, buffers->projected,
                         model->weights->final_norm, count) &&

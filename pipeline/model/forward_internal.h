@@ -17,6 +17,7 @@ struct forward {
 MUST_CHECK bool forward_linear(struct forward *forward, const struct weight *weight,
                                const struct device_buffer *input, struct device_buffer *output,
                                int rows);
+MUST_CHECK bool forward_gather(struct forward *forward, const struct gather_args *args);
 /* residual += delta (may be NULL); `normed` = its norm times scale. */
 MUST_CHECK bool forward_norm(struct forward *forward, struct device_buffer *residual,
                              const struct device_buffer *delta, const struct device_buffer *scale,

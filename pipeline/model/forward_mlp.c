@@ -72,12 +72,13 @@ static bool mixture(struct forward *forward, const struct layer_weights *layer, 
     bool has_shared = layer->gate_up != NULL;
     struct step_buffers *buffers = &forward->model->buffers;
     int count = rows * config->experts.routing.top_k;
+    struct gather_args gather = {.indices = buffers->slots.rows,
+                                 .input = buffers->normed,
+                                 .output = buffers->expert_input,
+                                 .count = count,
+                                 .width = config->hidden};
     return (!has_shared || plain_mlp(forward, layer, config->experts.shared, rows)) &&
-           route(forward, experts, rows) &&
-           model_check(forward->ops->expert_gather(forward->backend, &buffers->slots,
-                                                   buffers->normed, buffers->expert_input, count,
-                                                   config->hidden),
-                       "expert rows", forward->error) &&
+           route(forward, experts, rows) && forward_gather(forward, &gather) &&
            expert_linear(forward, experts, experts->gate_up, buffers->expert_input,
                          buffers->expert_gate_up) &&
            model_check(forward->ops->silu_mul(forward->backend, buffers->expert_gate_up,

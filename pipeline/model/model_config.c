@@ -49,12 +49,6 @@ static const struct family families[] = {
      .experts = &expert_family_deepseek_v3},
 };
 
-static bool refuse(struct error *error, const char *what, const char *value)
-{
-    return error_set(error, ERROR_CONFIG, "unsupported_model", NULL, "%s: %s %s is not supported",
-                     file, what, value);
-}
-
 static const struct family *find_family(const json_t *root, struct error *error)
 {
     const json_t *architectures = json_object_get(root, "architectures");
@@ -68,7 +62,7 @@ static const struct family *find_family(const json_t *root, struct error *error)
             return &families[i];
         }
     }
-    (void)refuse(error, "architecture", name);
+    (void)model_json_refuse(file, "architecture", name, error);
     return NULL;
 }
 
@@ -177,7 +171,7 @@ static bool read_dtype(const json_t *root, struct model_config *config, struct e
             return true;
         }
     }
-    return refuse(error, "dtype", json_string_value(value));
+    return model_json_refuse(file, "dtype", json_string_value(value), error);
 }
 
 /* Which layers are windowed: listed one by one, or those from max_window_layers on, or all. */
@@ -204,7 +198,8 @@ static bool read_window_layers(const json_t *root, struct model_config *config, 
         const char *type = json_string_value(json_array_get(types, (size_t)i));
         config->has_window[i] = type != NULL && strcmp(type, "sliding_attention") == 0;
         if (!config->has_window[i] && (type == NULL || strcmp(type, "full_attention") != 0)) {
-            return refuse(error, "layer type", type == NULL ? "that is no text" : type);
+            return model_json_refuse(file, "layer type", type == NULL ? "that is no text" : type,
+                                     error);
         }
     }
     return true;
@@ -233,12 +228,13 @@ static bool check_rest(const json_t *root, struct error *error)
 {
     const json_t *activation = json_object_get(root, "hidden_act");
     if (json_is_string(activation) && strcmp(json_string_value(activation), "silu") != 0) {
-        return refuse(error, "hidden_act", json_string_value(activation));
+        return model_json_refuse(file, "hidden_act", json_string_value(activation), error);
     }
     const json_t *quantization = json_object_get(root, "quantization_config");
     if (json_is_object(quantization)) {
         const char *method = json_string_value(json_object_get(quantization, "quant_method"));
-        return refuse(error, "quantization", method == NULL ? "of an unknown kind" : method);
+        return model_json_refuse(file, "quantization",
+                                 method == NULL ? "of an unknown kind" : method, error);
     }
     return true;
 }

@@ -128,3 +128,9 @@ bool model_json_bool(const json_t *object, const char *file, const char *name, b
     *value_out = json_is_true(value);
     return true;
 }
+
+bool model_json_refuse(const char *file, const char *what, const char *value, struct error *error)
+{
+    return error_set(error, ERROR_CONFIG, "unsupported_model", NULL, "%s: %s %s is not supported",
+                     file, what, value);
+}

@@ -38,4 +38,8 @@ MUST_CHECK bool model_json_number(const json_t *object, const struct number_fiel
 MUST_CHECK bool model_json_bool(const json_t *object, const char *file, const char *name,
                                 bool *value_out, struct error *error);
 
+/* Refuses what the file asks for and is not done here: "FILE: WHAT VALUE is not supported". Returns
+ * false. */
+bool model_json_refuse(const char *file, const char *what, const char *value, struct error *error);
+
 #endif

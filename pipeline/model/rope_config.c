@@ -21,12 +21,6 @@ static bool read_number(const struct reader *reader, const char *name, double le
     return model_json_number(reader->rope, &field, is_needed, value, reader->error);
 }
 
-static bool refuse(const struct reader *reader, const char *what, const char *value)
-{
-    return error_set(reader->error, ERROR_CONFIG, "unsupported_model", NULL,
-                     "%s: %s %s is not supported", reader->file, what, value);
-}
-
 static bool read_linear(const struct reader *reader, int context, struct rope_config *config)
 {
     (void)context;
@@ -104,7 +98,8 @@ static bool read_scaling(const struct reader *reader, bool is_new, int context,
     const char *type = json_string_value(json_object_get(reader->rope, "rope_type"));
     type = type != NULL ? type : json_string_value(json_object_get(reader->rope, "type"));
     if (type == NULL || strcmp(type, "default") == 0) {
-        return type != NULL || is_new || refuse(reader, "rope_scaling without", "rope_type");
+        return type != NULL || is_new ||
+               model_json_refuse(reader->file, "rope_scaling without", "rope_type", reader->error);
     }
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (strcmp(type, types[i].name) == 0) {
@@ -112,7 +107,7 @@ static bool read_scaling(const struct reader *reader, bool is_new, int context,
             return types[i].read(reader, context, config);
         }
     }
-    return refuse(reader, "rope scaling", type);
+    return model_json_refuse(reader->file, "rope scaling", type, reader->error);
 }
 
 bool rope_config_read(const json_t *root, const char *file, int context,

@@ -14,6 +14,7 @@ static struct {
     struct fault fault;
     int calls_count;
     int failed_count;
+    struct step_arrays step;      // the present one
     bool step_matches;            // a row of the present step has the fault's token
     bool row_matches[ROWS_MAX];   // [rows] of the step
     bool logit_matches[ROWS_MAX]; // [logit rows] of a sequence with such a row
@@ -59,6 +60,7 @@ static enum kernel_status embed(struct backend *backend, const struct embed_args
 {
     static int32_t tokens[ROWS_MAX];
     CHECK(args->step->rows <= ROWS_MAX);
+    faulty.step = *args->step;
     read_array(backend, args->step, args->step->tokens, args->step->rows, tokens);
     faulty.step_matches = faulty.fault.token == FAULTY_ANY_TOKEN;
     for (int row = 0; row < args->step->rows; row++) {
@@ -130,15 +132,13 @@ static void match_logit_rows(struct backend *backend, const struct step_arrays *
     }
 }
 
-static enum kernel_status gather_rows(struct backend *backend, const struct step_arrays *step,
-                                      const struct device_buffer *input,
-                                      struct device_buffer *output, int count, int width)
+static enum kernel_status gather_rows(struct backend *backend, const struct gather_args *args)
 {
     enum kernel_status status = check(FAULTY_GATHER_ROWS);
-    match_logit_rows(backend, step, count);
-    return status == KERNEL_OK
-               ? faulty.real->gather_rows(backend, step, input, output, count, width)
-               : status;
+    if (args->indices == faulty.step.buffer) {
+        match_logit_rows(backend, &faulty.step, args->count);
+    }
+    return status == KERNEL_OK ? faulty.real->gather_rows(backend, args) : status;
 }
 
 static enum kernel_status logits(struct backend *backend, const struct weight *weight,

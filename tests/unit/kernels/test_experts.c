@@ -94,6 +94,11 @@ static void run(const struct mixture *mixture, const float *logits, const float 
                                       .routing = *mixture->routing,
                                       .slots = &mixture->slots,
                                       .rows = rows};
+    struct gather_args gather = {.indices = mixture->slots.rows,
+                                 .input = x,
+                                 .output = gathered,
+                                 .count = (int)count,
+                                 .width = INPUTS};
     struct expert_linear_args linear = {.weights = mixture->weights,
                                         .experts = (int)experts,
                                         .slots = &mixture->slots,
@@ -107,7 +112,7 @@ static void run(const struct mixture *mixture, const float *logits, const float 
                                           .rows = rows,
                                           .width = OUTPUTS};
     assert_status(ops->expert_route(backend, &route));
-    assert_status(ops->expert_gather(backend, &mixture->slots, x, gathered, (int)count, INPUTS));
+    assert_status(ops->gather_rows(backend, &gather));
     assert_status(ops->expert_linear(backend, &linear));
     assert_status(ops->expert_combine(backend, &combine));
     fixture_download(backend, outcome->slots, mixture->slots.slots, count * sizeof(int32_t));

@@ -150,7 +150,13 @@ static void check_embed_and_gather(struct backend *backend)
     struct device_buffer *wanted = fixture_buffer(backend, 2 * WIDTH * sizeof(float));
     struct embed_args args = {.table = device_table, .step = &step, .output = rows, .width = WIDTH};
     assert_status(backend->ops->embed(backend, &args));
-    assert_status(backend->ops->gather_rows(backend, &step, rows, wanted, 2, WIDTH));
+    struct gather_args gather = {.indices = step.buffer,
+                                 .first = step.logit_rows,
+                                 .input = rows,
+                                 .output = wanted,
+                                 .count = 2,
+                                 .width = WIDTH};
+    assert_status(backend->ops->gather_rows(backend, &gather));
     float actual[4 * WIDTH];
     fixture_download(backend, actual, rows, sizeof(actual));
     for (int r = 0; r < 4; r++) {
