@@ -115,20 +115,11 @@ out:
     return ok;
 }
 
-static bool read_alias(struct reader *reader, const yaml_event_t *event, struct config_model *model)
-{
-    static const struct setting alias = {"aliases", SETTING_TEXT, 0, NULL, NULL, 1, 256, ""};
-    struct config_place place = place_of(reader, event->start_mark);
-    if (event->type != YAML_SCALAR_EVENT || model->aliases_count == CONFIG_ALIASES_MAX) {
-        return config_fail(reader->builder, &place, "aliases must be a list of at most %d names",
-                           CONFIG_ALIASES_MAX);
-    }
-    char **member = &model->aliases[model->aliases_count++];
-    return config_assign(reader->builder, &place, member, &alias, scalar(event));
-}
-
-/* After the list's start. */
-static bool read_aliases(struct reader *reader, struct config_model *model)
+/* After a list's start: gives each entry to `read`, which checks what it is. */
+static bool read_entries(struct reader *reader,
+                         bool (*read)(struct reader *reader, const yaml_event_t *event,
+                                      void *context),
+                         void *context)
 {
     bool ok = true;
     bool is_end = false;
@@ -138,10 +129,23 @@ static bool read_aliases(struct reader *reader, struct config_model *model)
             return false;
         }
         is_end = event.type == YAML_SEQUENCE_END_EVENT;
-        ok = is_end || read_alias(reader, &event, model);
+        ok = is_end || read(reader, &event, context);
         yaml_event_delete(&event);
     }
     return ok;
+}
+
+static bool read_alias(struct reader *reader, const yaml_event_t *event, void *context)
+{
+    struct config_model *model = context;
+    static const struct setting alias = {"aliases", SETTING_TEXT, 0, NULL, NULL, 1, 256, ""};
+    struct config_place place = place_of(reader, event->start_mark);
+    if (event->type != YAML_SCALAR_EVENT || model->aliases_count == CONFIG_ALIASES_MAX) {
+        return config_fail(reader->builder, &place, "aliases must be a list of at most %d names",
+                           CONFIG_ALIASES_MAX);
+    }
+    char **member = &model->aliases[model->aliases_count++];
+    return config_assign(reader->builder, &place, member, &alias, scalar(event));
 }
 
 static bool read_model_value(struct reader *reader, const char *key,
@@ -162,7 +166,7 @@ static bool read_model_value(struct reader *reader, const char *key,
     }
     bool ok;
     if (is_aliases && event.type == YAML_SEQUENCE_START_EVENT) {
-        ok = read_aliases(reader, model);
+        ok = read_entries(reader, read_alias, model);
     } else if (is_aliases) {
         ok = config_fail(builder, place, "aliases is %s, must be a list", shape(&event));
     } else if (event.type != YAML_SCALAR_EVENT) {
@@ -200,61 +204,44 @@ static bool read_model(struct reader *reader, const struct config_place *start)
     return false;
 }
 
-/* After the list's start. Replaces the models of an earlier source. */
+static bool read_model_entry(struct reader *reader, const yaml_event_t *event, void *context)
+{
+    (void)context;
+    struct config_place place = place_of(reader, event->start_mark);
+    return event->type == YAML_MAPPING_START_EVENT
+               ? read_model(reader, &place)
+               : config_fail(reader->builder, &place, "an entry of models is %s, must be a mapping",
+                             shape(event));
+}
+
+/* Replaces the models of an earlier source. */
 static bool read_models(struct reader *reader)
 {
     struct config *config = reader->builder->config;
     memset(config->models, 0, sizeof config->models);
     config->models_count = 0;
-    bool ok = true;
-    bool is_end = false;
-    while (ok && !is_end) {
-        yaml_event_t event;
-        if (!next(reader, &event)) {
-            return false;
-        }
-        struct config_place place = place_of(reader, event.start_mark);
-        is_end = event.type == YAML_SEQUENCE_END_EVENT;
-        if (event.type == YAML_MAPPING_START_EVENT) {
-            ok = read_model(reader, &place);
-        } else if (!is_end) {
-            ok = config_fail(reader->builder, &place, "an entry of models is %s, must be a mapping",
-                             shape(&event));
-        }
-        yaml_event_delete(&event);
-    }
-    return ok;
+    return read_entries(reader, read_model_entry, NULL);
 }
 
-/* After the list's start. The names, with commas between them. */
-static bool read_names(struct reader *reader, struct buffer *names)
+/* The names, with commas between them. */
+static bool read_name(struct reader *reader, const yaml_event_t *event, void *context)
 {
-    bool ok = true;
-    bool is_end = false;
-    while (ok && !is_end) {
-        yaml_event_t event;
-        if (!next(reader, &event)) {
-            return false;
-        }
-        struct config_place place = place_of(reader, event.start_mark);
-        is_end = event.type == YAML_SEQUENCE_END_EVENT;
-        if (event.type == YAML_SCALAR_EVENT) {
-            buffer_append_text(names, names->size == 0 ? "" : ",");
-            buffer_append_text(names, scalar(&event));
-        } else if (!is_end) {
-            ok = config_fail(reader->builder, &place, "an entry of the list is %s, must be a value",
-                             shape(&event));
-        }
-        yaml_event_delete(&event);
+    if (event->type != YAML_SCALAR_EVENT) {
+        struct config_place place = place_of(reader, event->start_mark);
+        return config_fail(reader->builder, &place, "an entry of the list is %s, must be a value",
+                           shape(event));
     }
-    return ok;
+    struct buffer *names = context;
+    buffer_append_text(names, names->size == 0 ? "" : ",");
+    buffer_append_text(names, scalar(event));
+    return true;
 }
 
 static bool read_list(struct reader *reader, const char *key, const struct config_place *place)
 {
     struct buffer names;
     buffer_init(&names, CONFIG_BYTES_MAX);
-    bool ok = read_names(reader, &names);
+    bool ok = read_entries(reader, read_name, &names);
     buffer_append_char(&names, '\0');
     if (ok && buffer_failed(&names)) {
         ok = config_fail(reader->builder, place, "no memory for the list");

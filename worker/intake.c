@@ -21,8 +21,7 @@ static size_t count_headers(const rd_kafka_headers_t *headers)
     return count < HEADERS_MAX ? count : HEADERS_MAX;
 }
 
-/* Everything that is copied. */
-static size_t message_bytes(const rd_kafka_message_t *message)
+size_t intake_bytes(const rd_kafka_message_t *message)
 {
     size_t total = message->len + message->key_len;
     rd_kafka_headers_t *headers;
@@ -114,29 +113,28 @@ static bool awaits_schema(const struct intake *intake, struct bytes value)
 }
 
 /* What is too large is not decoded, so it needs no more room than the largest that is. */
-static size_t decoded_bytes(const struct intake *intake, const rd_kafka_message_t *message)
+static size_t decoded_bytes(const struct intake *intake, size_t bytes)
 {
     size_t bytes_max = (size_t)intake->config->record_bytes_max;
-    size_t bytes = message_bytes(message);
     return bytes < bytes_max ? bytes : bytes_max;
 }
 
-size_t intake_credit(const struct intake *intake, const rd_kafka_message_t *message)
+size_t intake_credit(const struct intake *intake, size_t bytes)
 {
-    return session_credit(decoded_bytes(intake, message));
+    return session_credit(decoded_bytes(intake, bytes));
 }
 
 enum intake_result intake_take(const struct intake *intake, const rd_kafka_message_t *message,
-                               struct job **job_out)
+                               size_t bytes, struct job **job_out)
 {
     struct bytes value = {message->payload, message->len};
-    if (!session_has_room(intake->session, decoded_bytes(intake, message))) {
+    if (!session_has_room(intake->session, decoded_bytes(intake, bytes))) {
         return INTAKE_FULL;
     }
     if (awaits_schema(intake, value)) {
         return INTAKE_LATER;
     }
-    struct job *job = session_job(intake->session, message_bytes(message));
+    struct job *job = session_job(intake->session, bytes);
     if (job == NULL) {
         return INTAKE_FULL; // out of memory: what is inside gives some back
     }

@@ -23,12 +23,15 @@ struct intake {
     struct registry *registry; // NULL: none is configured
 };
 
-/* What the message takes of intake.bytes.max. */
-size_t intake_credit(const struct intake *intake, const rd_kafka_message_t *message);
+/* Bytes of the message that a job copies. */
+size_t intake_bytes(const rd_kafka_message_t *message);
+/* What a message of `bytes` takes of intake.bytes.max. */
+size_t intake_credit(const struct intake *intake, size_t bytes);
 
-/* INTAKE_TAKEN: *job_out is the caller's, with its record decoded and perhaps its outcome set; it
- * refers to nothing of the message. Otherwise nothing was taken. */
+/* `bytes` is the message's intake_bytes. INTAKE_TAKEN: *job_out is the caller's, with its record
+ * decoded and perhaps its outcome set; it refers to nothing of the message. Otherwise nothing was
+ * taken. */
 enum intake_result intake_take(const struct intake *intake, const rd_kafka_message_t *message,
-                               struct job **job_out);
+                               size_t bytes, struct job **job_out);
 
 #endif

@@ -123,6 +123,27 @@ enum kafka_verdict kafka_verdict_of(rd_kafka_resp_err_t code)
 #pragma GCC diagnostic pop
 }
 
+bool kafka_is_fence(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+           code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
+}
+
+rd_kafka_headers_t *kafka_headers(const struct headers *headers)
+{
+    if (headers->count == 0) {
+        return NULL;
+    }
+    rd_kafka_headers_t *copy = rd_kafka_headers_new(headers->count);
+    for (size_t i = 0; i < headers->count; i++) {
+        const struct header *header = &headers->items[i];
+        CHECK(rd_kafka_header_add(copy, header->name.data, (ssize_t)header->name.size,
+                                  header->value.data,
+                                  (ssize_t)header->value.size) == RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+    return copy;
+}
+
 /* Thread: librdkafka's. */
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
@@ -242,13 +263,8 @@ bool kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf, rd_kafka_t *
 
 const char *kafka_client_group(const struct config *config)
 {
-    const char *group = DEFAULT_GROUP;
-    for (size_t i = 0; i < config->kafka_count; i++) {
-        if (strcmp(config->kafka[i].name, "group.id") == 0) {
-            group = config->kafka[i].value;
-        }
-    }
-    return group;
+    const char *group = config_kafka(config, "group.id");
+    return group == NULL ? DEFAULT_GROUP : group;
 }
 
 int kafka_client_transaction_timeout_ms(const struct config *config)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "schemas/base/error.h"
+#include "schemas/base/records.h"
 #include "worker/config.h"
 
 enum kafka_role {
@@ -27,6 +28,14 @@ enum kafka_verdict {
 };
 
 enum kafka_verdict kafka_verdict_of(rd_kafka_resp_err_t code);
+
+/* Whether another producer has taken the transactional.id over, or the transaction's timeout has.
+ */
+bool kafka_is_fence(rd_kafka_resp_err_t code);
+
+/* A copy for librdkafka, which owns it once it has accepted the record. NULL when there are none.
+ */
+rd_kafka_headers_t *kafka_headers(const struct headers *headers);
 
 /* Millrace's defaults for the role, under what the configuration's `kafka` section sets. The caller
  * owns the result; rd_kafka_new takes it. Log lines go to log_event. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "schemas/base/check.h"
+#include "worker/kafka_client.h"
 #include "worker/log.h"
 
 enum { CLOSE_TIMEOUT_MS = 5000 };
@@ -106,26 +107,10 @@ void producer_close(struct producer *producer, int timeout_ms)
     free(producer);
 }
 
-/* NULL when there are none. librdkafka takes what the call to produce accepts. */
-static rd_kafka_headers_t *headers_of(const struct delivery *delivery)
-{
-    if (delivery->headers.count == 0) {
-        return NULL;
-    }
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(delivery->headers.count);
-    for (size_t i = 0; i < delivery->headers.count; i++) {
-        const struct header *header = &delivery->headers.items[i];
-        CHECK(rd_kafka_header_add(headers, header->name.data, (ssize_t)header->name.size,
-                                  header->value.data,
-                                  (ssize_t)header->value.size) == RD_KAFKA_RESP_ERR_NO_ERROR);
-    }
-    return headers;
-}
-
 bool producer_send(struct producer *producer, struct delivery *delivery)
 {
     CHECK(delivery->state == DELIVERY_ENCODED);
-    rd_kafka_headers_t *headers = headers_of(delivery);
+    rd_kafka_headers_t *headers = kafka_headers(&delivery->headers);
     delivery->state = DELIVERY_SENT; // before librdkafka's thread can report it
     rd_kafka_resp_err_t code = rd_kafka_producev(
         producer->client, RD_KAFKA_V_TOPIC(delivery->topic),

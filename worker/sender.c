@@ -94,12 +94,6 @@ static rd_kafka_error_t *repeat(struct sender *sender, call_function *function)
     return error;
 }
 
-static bool is_fence(rd_kafka_resp_err_t code)
-{
-    return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
-           code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
-}
-
 /* False, with what the code means. */
 static bool explain(const struct sender *sender, const char *what, rd_kafka_resp_err_t code,
                     struct error *error)
@@ -108,7 +102,7 @@ static bool explain(const struct sender *sender, const char *what, rd_kafka_resp
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
         code = rd_kafka_fatal_error(sender->client, reason, sizeof reason);
     }
-    if (is_fence(code)) {
+    if (kafka_is_fence(code)) {
         return error_set(error, ERROR_FATAL, NULL, NULL,
                          "%s: another process has begun to do the same, or the transaction lasted "
                          "longer than kafka.transaction.timeout.ms; what was open is taken back",
@@ -203,25 +197,12 @@ static bool begin(struct sender *sender, struct error *error)
     return true;
 }
 
-/* librdkafka takes them with a record that it accepts. */
-static rd_kafka_headers_t *copy_headers(const struct headers *headers)
-{
-    rd_kafka_headers_t *copy = rd_kafka_headers_new(headers->count);
-    for (size_t i = 0; i < headers->count; i++) {
-        const struct header *header = &headers->items[i];
-        CHECK(rd_kafka_header_add(copy, header->name.data, (ssize_t)header->name.size,
-                                  header->value.data,
-                                  (ssize_t)header->value.size) == RD_KAFKA_RESP_ERR_NO_ERROR);
-    }
-    return copy;
-}
-
 bool sender_send(struct sender *sender, const struct sender_record *record, struct error *error)
 {
     if (!begin(sender, error)) {
         return false;
     }
-    rd_kafka_headers_t *headers = copy_headers(&record->headers);
+    rd_kafka_headers_t *headers = kafka_headers(&record->headers);
     rd_kafka_resp_err_t code;
     do {
         code = rd_kafka_producev(
@@ -234,11 +215,11 @@ bool sender_send(struct sender *sender, const struct sender_record *record, stru
         (void)rd_kafka_poll(sender->client, code == RD_KAFKA_RESP_ERR__QUEUE_FULL ? POLL_MS : 0);
     } while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL &&
              sender->failure == RD_KAFKA_RESP_ERR_NO_ERROR);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_headers_destroy(headers);
-    } else {
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         sender->records++;
         sender->bytes += (int64_t)(record->key.size + record->value.size);
+    } else if (headers != NULL) {
+        rd_kafka_headers_destroy(headers);
     }
     if (sender->failure != RD_KAFKA_RESP_ERR_NO_ERROR) {
         code = sender->failure;

@@ -57,12 +57,6 @@ static void nap(struct transactor *transactor, int timeout_ms)
     transactor->host.sleep(transactor->host.context, timeout_ms);
 }
 
-static bool is_fence(rd_kafka_resp_err_t code)
-{
-    return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
-           code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
-}
-
 static bool is_denied(rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED ||
@@ -113,7 +107,7 @@ static enum step judge(struct transactor *transactor, const char *call, rd_kafka
               "call=%s code=%s reason=%s", call, rd_kafka_err2name(code),
               rd_kafka_error_string(error));
     enum step step = STEP_REPLACE; // what librdkafka says nothing about is as good as fatal
-    if (is_fence(code)) {
+    if (kafka_is_fence(code)) {
         step = judge_fence(transactor);
     } else if (is_denied(code)) {
         step = stop(transactor, rd_kafka_error_string(error));
@@ -282,7 +276,7 @@ static enum step judge_broken(struct transactor *transactor)
     rd_kafka_t *client = producer_client(transactor->producer);
     char reason[256];
     bool is_fenced =
-        client != NULL && is_fence(rd_kafka_fatal_error(client, reason, sizeof reason));
+        client != NULL && kafka_is_fence(rd_kafka_fatal_error(client, reason, sizeof reason));
     return is_fenced ? judge_fence(transactor) : STEP_REPLACE;
 }
 

@@ -214,10 +214,11 @@ static enum intake_result on_record(void *context, struct partition *partition,
 {
     struct worker *worker = context;
     struct job *job;
-    if (!partition_has_share(partition, intake_credit(&worker->intake, message))) {
+    size_t bytes = intake_bytes(message);
+    if (!partition_has_share(partition, intake_credit(&worker->intake, bytes))) {
         return INTAKE_BLOCKED;
     }
-    enum intake_result result = intake_take(&worker->intake, message, &job);
+    enum intake_result result = intake_take(&worker->intake, message, bytes, &job);
     if (result != INTAKE_TAKEN) {
         return result;
     }

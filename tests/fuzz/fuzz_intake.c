@@ -130,7 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     message.payload = (void *)(uintptr_t)at;
     message.len = (size_t)(data + size - at);
     struct job *job;
-    CHECK(intake_take(&scene->intake, &message, &job) == INTAKE_TAKEN);
+    CHECK(intake_take(&scene->intake, &message, intake_bytes(&message), &job) == INTAKE_TAKEN);
     rd_kafka_headers_destroy(current_headers); // the job refers to nothing of the message
     answer(scene, job);
     session_release(scene->session, job);
