@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pipeline/openai/parse_memory.h"
 #include "worker/options.h"
 
 struct command {
@@ -37,6 +38,7 @@ static void print_help(FILE *file)
 
 int main(int argc, char **argv)
 {
+    parse_memory_watch(NULL);
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);

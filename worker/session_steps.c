@@ -86,7 +86,8 @@ static void run_prepare(struct task *task)
     struct job *job = (struct job *)((char *)task - offsetof(struct job, task));
     struct session *session = job->session;
     (void)shortage_take();
-    if (!prepare(session, job) && shortage_take()) { // not the record's fault, whatever it looks
+    (void)prepare(session, job);
+    if (shortage_take()) { // not the record's fault, and what looks well may lack something
         job->error = (struct error){0};
         error_set(&job->error, ERROR_INTERNAL, "out_of_memory", NULL,
                   "no memory to prepare the request");

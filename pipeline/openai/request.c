@@ -9,6 +9,7 @@
 
 #include "pipeline/openai/parameter.h"
 #include "schemas/base/check.h"
+#include "schemas/base/shortage.h"
 
 static const struct openai_endpoint_traits endpoints[] = {
     [ENDPOINT_CHAT] = {"/v1/chat/completions", "messages", 0, "chatcmpl-", "chat.completion"},
@@ -51,9 +52,12 @@ bool openai_unknown_url(struct bytes url, struct error *error)
 static bool load(struct bytes body, struct openai_request *request, struct error *error)
 {
     json_error_t fault = {0}; // jansson leaves the code as it is where it cannot add to an object
+    (void)shortage_take();
     request->root = json_loadb(body.data, body.size, JSON_ALLOW_NUL, &fault);
-    if (request->root == NULL && (json_error_code(&fault) == json_error_out_of_memory ||
-                                  json_error_code(&fault) == json_error_unknown)) {
+    bool is_short = shortage_take(); // whatever it looks like: see parse_memory.h
+    if (is_short ||
+        (request->root == NULL && (json_error_code(&fault) == json_error_out_of_memory ||
+                                   json_error_code(&fault) == json_error_unknown))) {
         return error_set(error, ERROR_INTERNAL, "out_of_memory", NULL,
                          "no memory to parse a body of %zu bytes", body.size);
     }

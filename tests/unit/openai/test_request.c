@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pipeline/openai/parse_memory.h"
 #include "tests/support/cmocka.h"
 
 #define DESCRIPTION DATA_DIR "/openai/openapi/openapi.json"
@@ -522,6 +523,49 @@ static void test_knows_every_parameter_of_the_openai_description(void **state)
     json_decref(description);
 }
 
+static int allocations_left = -1; // before the one that fails
+
+static void *allocate(size_t size)
+{
+    return allocations_left >= 0 && allocations_left-- == 0 ? NULL : malloc(size);
+}
+
+/* jansson would go on without the characters that it found no memory for. */
+static void test_memory_that_is_short_is_never_blamed_on_the_body(void **state)
+{
+    (void)state;
+    const char *text = "a content that is long enough for a buffer to grow a few times, with more "
+                       "words behind it, so that one of them would be missing";
+    char body[512];
+    (void)snprintf(body, sizeof body,
+                   "{\"model\":\"a-model-with-a-longer-name\",\"messages\":[{"
+                   "\"role\":\"user\",\"content\":\"%s\"}]}",
+                   text);
+    parse_memory_watch(allocate);
+    bool is_parsed = false;
+    for (int n = 0; !is_parsed && n < 1000; n++) {
+        struct openai_request request;
+        struct error error = {0};
+        struct arena *arena = arena_open(1 << 20);
+        allocations_left = n;
+        is_parsed = openai_request_parse(ENDPOINT_CHAT, bytes_of(body), arena, &request, &error);
+        bool has_failed = allocations_left < 0;
+        allocations_left = -1;
+        assert_int_equal(is_parsed, !has_failed);
+        if (is_parsed) {
+            const json_t *message = json_array_get(request.messages, 0);
+            assert_string_equal(json_string_value(json_object_get(message, "content")), text);
+        } else {
+            assert_int_equal(error.kind, ERROR_INTERNAL);
+            assert_string_equal(error.code, "out_of_memory");
+        }
+        openai_request_close(&request);
+        arena_close(arena);
+    }
+    assert_true(is_parsed);
+    parse_memory_watch(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -538,6 +582,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_full_arena_is_a_request_too_large, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_message_of_a_broken_body_does_not_quote_it, setup,
                                         teardown),
+        cmocka_unit_test(test_memory_that_is_short_is_never_blamed_on_the_body),
         cmocka_unit_test_setup_teardown(test_depth_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_knows_the_endpoints_by_their_exact_urls, setup,
                                         teardown),

@@ -3,13 +3,13 @@
  * nothing leaks. */
 #include "tests/support/fault_memory.h"
 
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "pipeline/openai/parse_memory.h"
 #include "schemas/base/error.h"
 #include "tests/support/cmocka.h"
 #include "tests/support/fault_scene.h"
@@ -109,7 +109,7 @@ static int open_all(void **state)
     (void)state;
     seed_random();
     (void)signal(SIGABRT, on_abort);
-    json_set_alloc_funcs(malloc, free); // which are this executable's, and can fail
+    parse_memory_watch(malloc); // which is this executable's, and can fail
     fault_scene_open();
     return 0;
 }
