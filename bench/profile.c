@@ -150,6 +150,13 @@ static enum kernel_status silu_mul(struct backend *backend, const struct device_
     return add("silu_mul", start_ms, profile.inner.silu_mul(backend, input, output, rows, width));
 }
 
+static enum kernel_status gelu(struct backend *backend, const struct device_buffer *input,
+                               struct device_buffer *output, int rows, int width)
+{
+    double start_ms = clock_monotonic_ms();
+    return add("gelu", start_ms, profile.inner.gelu(backend, input, output, rows, width));
+}
+
 static enum kernel_status sample(struct backend *backend, const struct sample_args *args)
 {
     double start_ms = clock_monotonic_ms();
@@ -169,6 +176,7 @@ void profile_attach(struct backend *backend, int decode_rows_max)
     profile.timed.rope_kv_write = rope_kv_write;
     profile.timed.attention = attention;
     profile.timed.silu_mul = silu_mul;
+    profile.timed.gelu = gelu;
     profile.timed.sample = sample;
     profile.weights_count = 0;
     profile.decode_rows_max = decode_rows_max;

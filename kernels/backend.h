@@ -86,17 +86,21 @@ struct attention_shape {
 
 struct embed_args {
     const struct device_buffer *table; // [vocabulary, width], as table_open made it
+    /* [positions, width], likewise: its row for a row's position is added. NULL: without */
+    const struct device_buffer *position_table;
     const struct step_arrays *step;
     struct device_buffer *output; // [rows, width]
     int width;
 };
 
-/* residual += delta; output = residual / sqrt(mean(residual^2) + epsilon) * scale. */
+/* residual += delta; output = residual / sqrt(mean(residual^2) + epsilon) * scale. With a bias the
+ * mean is taken off before, and the bias is added after. */
 struct add_norm_args {
     struct device_buffer *residual;    // [rows, width]
     const struct device_buffer *delta; // [rows, width] or NULL
     const struct device_buffer *scale; // [width] f32
-    struct device_buffer *output;      // [rows, width]
+    const struct device_buffer *bias;  // [width] f32, or NULL
+    struct device_buffer *output;      // [rows, width], may be the residual
     int rows;
     int width;
     float epsilon;
@@ -117,21 +121,23 @@ struct rope_angles_args {
 struct rope_kv_write_args {
     const struct step_arrays *step;
     struct attention_shape shape;
-    const struct device_buffer *rotations;
-    const struct device_buffer *q_norm; // [head_dim] f32, or NULL
-    const struct device_buffer *k_norm; // [head_dim] f32, or NULL
+    const struct device_buffer *rotations; // NULL: nothing is rotated
+    const struct device_buffer *q_norm;    // [head_dim] f32, or NULL
+    const struct device_buffer *k_norm;    // [head_dim] f32, or NULL
     float epsilon;
     struct device_buffer *qkv; // [rows, (heads + 2 * kv_heads) * head_dim]; k and v are scratch
     struct device_buffer *kv;  // one layer's cache
 };
 
 /* Causal softmax(q k^T * scale) v over positions 0..position of each row, or with a window over the
- * last `window` of them. */
+ * last `window` of them. Where it is bidirectional, each row sees positions 0..position of its
+ * sequence's last row in the step. */
 struct attention_args {
     const struct step_arrays *step;
     struct attention_shape shape;
     float scale;
-    int window; // 0: all positions
+    int window;            // 0: all positions
+    bool is_bidirectional; // without a window
     /* q after rope_kv_write; k and v are not read from here. Latent: q after latent_write, [rows,
      * heads, head_dim]. */
     const struct device_buffer *qkv;
@@ -300,6 +306,9 @@ struct backend_operations {
     /* output[r, i] = silu(input[r, i]) * input[r, width + i]; input is [rows, 2 * width]. */
     enum kernel_status (*silu_mul)(struct backend *backend, const struct device_buffer *input,
                                    struct device_buffer *output, int rows, int width);
+    /* output[r, i] = x / 2 * (1 + erf(x / sqrt(2))) of x = input[r, i] */
+    enum kernel_status (*gelu)(struct backend *backend, const struct device_buffer *input,
+                               struct device_buffer *output, int rows, int width);
     enum kernel_status (*gather_rows)(struct backend *backend, const struct gather_args *args);
     enum kernel_status (*expert_route)(struct backend *backend,
                                        const struct expert_route_args *args);

@@ -92,14 +92,17 @@ void cpu_kv_put(const struct kv_target *target, const float *key, const float *v
     }
 }
 
-/* Rotates one row's keys and puts them and its values into the cache. `key`: the first head's. */
+/* Rotates (unless NULL) one row's keys and puts them and its values into the cache. `key`: the
+ * first head's. */
 static void kv_write(const struct rope_job *job, float *key, const float *rotations, char *block,
                      int slot)
 {
     const struct attention_shape *shape = &job->args->shape;
     size_t head_dim = (size_t)shape->head_dim;
     for (int h = 0; h < shape->kv_heads; h++, key += head_dim, block += job->target.layout.bytes) {
-        cpu_rotate(key, rotations, key, shape->head_dim, false);
+        if (rotations != NULL) {
+            cpu_rotate(key, rotations, key, shape->head_dim, false);
+        }
         cpu_kv_put(&job->target, key, key + (size_t)shape->kv_heads * head_dim, block, slot);
     }
 }
@@ -153,10 +156,12 @@ static void rope_kv_write_rows(const void *context, struct row_range rows)
     for (int r = rows.first; r < rows.end; r++) {
         float *row = floats_of(args->qkv) + (size_t)r * stride;
         float *keys = row + (size_t)shape->heads * head_dim;
-        const float *rotations = const_floats_of(args->rotations) + (size_t)r * head_dim;
+        const float *rotations = args->rotations == NULL
+                                     ? NULL
+                                     : const_floats_of(args->rotations) + (size_t)r * head_dim;
         norm_heads(job, args->q_norm, row, shape->heads);
         norm_heads(job, args->k_norm, keys, shape->kv_heads);
-        for (int h = 0; h < shape->heads; h++) {
+        for (int h = 0; h < shape->heads && rotations != NULL; h++) {
             float *head = row + (size_t)h * head_dim;
             cpu_rotate(head, rotations, head, shape->head_dim, false);
         }
@@ -251,6 +256,14 @@ static void run_attention(void *context, int index, int thread)
         .scale = args->scale,
         .scratch = threads_scratch(job->cpu->threads, thread),
     };
+    int32_t last[ATTENTION_QUERIES_MAX];
+    if (args->is_bidirectional) {
+        int end = step_ints(step, step->row_starts)[tile->sequence + 1];
+        for (int i = 0; i < task.rows; i++) {
+            last[i] = step_ints(step, step->positions)[end - 1];
+        }
+        task.positions = last;
+    }
     job->cpu->kernels->attention(&task);
 }
 

@@ -94,6 +94,8 @@ enum kernel_status cpu_embed(struct backend *backend, const struct embed_args *a
 enum kernel_status cpu_add_norm(struct backend *backend, const struct add_norm_args *args);
 enum kernel_status cpu_silu_mul(struct backend *backend, const struct device_buffer *input,
                                 struct device_buffer *output, int rows, int width);
+enum kernel_status cpu_gelu(struct backend *backend, const struct device_buffer *input,
+                            struct device_buffer *output, int rows, int width);
 enum kernel_status cpu_gather_rows(struct backend *backend, const struct gather_args *args);
 
 size_t cpu_kv_block_bytes(const struct backend *backend, const struct attention_shape *shape);

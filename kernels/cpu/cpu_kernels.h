@@ -92,7 +92,7 @@ struct attention_task {
     size_t q_stride;
     float *output; // [rows, output_stride], same place
     size_t output_stride;
-    const int32_t *positions;   // [rows], ascending
+    const int32_t *positions;   // [rows], ascending: what each sees up to
     const int32_t *block_table; // of the sequence
     const char *kv;             // the cache, at the key-value head in block 0
     size_t block_stride;        // bytes from block to block
@@ -107,6 +107,13 @@ struct attention_task {
     float *scratch; // attention_scratch_floats
 };
 
+struct layer_norm_task {
+    const float *scale; // [width]
+    const float *bias;  // [width]
+    int width;
+    float epsilon;
+};
+
 struct cpu_kernels {
     int panel_columns; // a multiple of LANES
     void (*product)(const struct product_task *task);
@@ -119,6 +126,10 @@ struct cpu_kernels {
     /* residual += delta (or not, if NULL); output = norm(residual) * scale */
     void (*add_norm)(float *residual, const float *delta, const float *scale, float *output,
                      int width, float epsilon);
+    /* residual += delta (or not, if NULL); output = (residual - mean) / deviation * scale + bias */
+    void (*layer_norm)(float *residual, const float *delta, const struct layer_norm_task *task,
+                       float *output);
+    void (*gelu)(const float *input, float *output, int width);
     void (*silu_mul)(const float *gate, const float *up, float *output, int width);
     void (*attention)(const struct attention_task *task);
     /* The largest value; false if one of them is not finite. */

@@ -20,15 +20,37 @@ enum kernel_status cpu_table_open(struct backend *backend, const struct weight_p
     return status;
 }
 
+static const void *table_row(const struct device_buffer *table, int row, size_t width)
+{
+    return (const char *)table->data + (size_t)row * width * dtype_bytes(table->dtype);
+}
+
+static void add_row(const struct device_buffer *table, int row, size_t width, float *output)
+{
+    enum { PART = 64 };
+    const char *source = table_row(table, row, width);
+    for (size_t first = 0; first < width; first += PART) {
+        float part[PART];
+        size_t count = width - first < PART ? width - first : PART;
+        dtype_to_f32(part, source + first * dtype_bytes(table->dtype), table->dtype, count);
+        for (size_t i = 0; i < count; i++) {
+            output[first + i] += part[i];
+        }
+    }
+}
+
 static void embed_rows(const void *context, struct row_range rows)
 {
     const struct embed_args *args = context;
     const int32_t *tokens = step_ints(args->step, args->step->tokens);
+    const int32_t *positions = step_ints(args->step, args->step->positions);
     size_t width = (size_t)args->width;
     for (int r = rows.first; r < rows.end; r++) {
-        size_t at = (size_t)tokens[r] * width * dtype_bytes(args->table->dtype);
-        dtype_to_f32(floats_of(args->output) + (size_t)r * width,
-                     (const char *)args->table->data + at, args->table->dtype, width);
+        float *output = floats_of(args->output) + (size_t)r * width;
+        dtype_to_f32(output, table_row(args->table, tokens[r], width), args->table->dtype, width);
+        if (args->position_table != NULL) {
+            add_row(args->position_table, positions[r], width, output);
+        }
     }
 }
 
@@ -50,10 +72,17 @@ static void add_norm_rows(const void *context, struct row_range rows)
     const struct add_norm_args *args = job->args;
     for (int r = rows.first; r < rows.end; r++) {
         size_t at = (size_t)r * (size_t)args->width;
-        job->kernels->add_norm(floats_of(args->residual) + at,
-                               args->delta == NULL ? NULL : const_floats_of(args->delta) + at,
-                               const_floats_of(args->scale), floats_of(args->output) + at,
-                               args->width, args->epsilon);
+        float *residual = floats_of(args->residual) + at;
+        const float *delta = args->delta == NULL ? NULL : const_floats_of(args->delta) + at;
+        float *output = floats_of(args->output) + at;
+        if (args->bias != NULL) {
+            struct layer_norm_task task = {const_floats_of(args->scale),
+                                           const_floats_of(args->bias), args->width, args->epsilon};
+            job->kernels->layer_norm(residual, delta, &task, output);
+        } else {
+            job->kernels->add_norm(residual, delta, const_floats_of(args->scale), output,
+                                   args->width, args->epsilon);
+        }
     }
 }
 
@@ -90,6 +119,33 @@ enum kernel_status cpu_silu_mul(struct backend *backend, const struct device_buf
                                .output = floats_of(output),
                                .width = width};
     cpu_each_rows(cpu_of(backend), rows, (size_t)width * 4 * ELEMENT_COST, silu_mul_rows, &job);
+    return KERNEL_OK;
+}
+
+struct gelu_job {
+    const struct cpu_kernels *kernels;
+    const float *input;
+    float *output;
+    int width;
+};
+
+static void gelu_rows(const void *context, struct row_range rows)
+{
+    const struct gelu_job *job = context;
+    for (int r = rows.first; r < rows.end; r++) {
+        size_t at = (size_t)r * (size_t)job->width;
+        job->kernels->gelu(job->input + at, job->output + at, job->width);
+    }
+}
+
+enum kernel_status cpu_gelu(struct backend *backend, const struct device_buffer *input,
+                            struct device_buffer *output, int rows, int width)
+{
+    struct gelu_job job = {.kernels = cpu_of(backend)->kernels,
+                           .input = const_floats_of(input),
+                           .output = floats_of(output),
+                           .width = width};
+    cpu_each_rows(cpu_of(backend), rows, (size_t)width * 4 * ELEMENT_COST, gelu_rows, &job);
     return KERNEL_OK;
 }
 

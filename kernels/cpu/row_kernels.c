@@ -31,6 +31,65 @@ void KERNEL_NAME(add_norm)(float *residual, const float *delta, const float *sca
     }
 }
 
+void KERNEL_NAME(layer_norm)(float *residual, const float *delta,
+                             const struct layer_norm_task *task, float *output)
+{
+    int width = task->width;
+    struct vec sums = vec_zero();
+    for (int i = 0; i < width; i += LANES) {
+        int lanes = lanes_left(width, i);
+        struct vec x = vec_load_part(residual + i, lanes);
+        if (delta != NULL) {
+            x = vec_add(x, vec_load_part(delta + i, lanes));
+            vec_store_part(residual + i, x, lanes);
+        }
+        sums = vec_add(sums, x);
+    }
+    float mean = vec_sum(sums) / (float)width;
+    struct vec squares = vec_zero();
+    for (int i = 0; i < width; i += LANES) {
+        int lanes = lanes_left(width, i);
+        struct vec x = vec_sub(vec_load_part(residual + i, lanes), vec_set1(mean));
+        float parts[LANES] = {0}; // lanes behind the row have no deviation
+        vec_store_part(parts, x, lanes);
+        x = vec_load(parts);
+        squares = vec_fma(x, x, squares);
+    }
+    struct vec factor = vec_set1(1.0f / sqrtf(vec_sum(squares) / (float)width + task->epsilon));
+    for (int i = 0; i < width; i += LANES) {
+        int lanes = lanes_left(width, i);
+        struct vec x = vec_sub(vec_load_part(residual + i, lanes), vec_set1(mean));
+        struct vec scale = vec_mul(factor, vec_load_part(task->scale + i, lanes));
+        x = vec_fma(x, scale, vec_load_part(task->bias + i, lanes));
+        vec_store_part(output + i, x, lanes);
+    }
+}
+
+/* erfc(x) within 1.5e-7 for x >= 0: Abramowitz and Stegun 7.1.26. */
+INLINE struct vec vec_erfc(struct vec x)
+{
+    struct vec one = vec_set1(1.0f);
+    struct vec t = vec_div(one, vec_fma(x, vec_set1(0.3275911f), one));
+    struct vec p = vec_set1(1.061405429f);
+    p = vec_fma(p, t, vec_set1(-1.453152027f));
+    p = vec_fma(p, t, vec_set1(1.421413741f));
+    p = vec_fma(p, t, vec_set1(-0.284496736f));
+    p = vec_fma(p, t, vec_set1(0.254829592f));
+    return vec_mul(vec_mul(p, t), vec_exp(vec_sub(vec_zero(), vec_mul(x, x))));
+}
+
+void KERNEL_NAME(gelu)(const float *input, float *output, int width)
+{
+    for (int i = 0; i < width; i += LANES) {
+        int lanes = lanes_left(width, i);
+        struct vec x = vec_load_part(input + i, lanes);
+        struct vec size = vec_max(x, vec_sub(vec_zero(), x));
+        struct vec tail = vec_mul(vec_erfc(vec_mul(size, vec_set1(0.70710678f))), vec_set1(0.5f));
+        struct vec share = vec_select_less(x, vec_zero(), tail, vec_sub(vec_set1(1.0f), tail));
+        vec_store_part(output + i, vec_mul(x, share), lanes);
+    }
+}
+
 void KERNEL_NAME(silu_mul)(const float *gate, const float *up, float *output, int width)
 {
     struct vec one = vec_set1(1.0f);

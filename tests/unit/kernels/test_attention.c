@@ -18,7 +18,8 @@ struct scene {
     float *qkv; // [sequences, LENGTH_MAX, qkv_width], before rope
     float *frequencies;
     float scale;
-    int window; // 0: none
+    int window;            // 0: none
+    bool is_bidirectional; // and then without rope
     int32_t tables[SEQUENCES * BLOCKS_MAX];
     int blocks;
 };
@@ -148,13 +149,14 @@ static void run_step(struct backend *backend, const struct scene *scene, const s
     };
     struct rope_kv_write_args rope = {.step = &step,
                                       .shape = scene->shape,
-                                      .rotations = run->rotations,
+                                      .rotations = scene->is_bidirectional ? NULL : run->rotations,
                                       .qkv = run->qkv,
                                       .kv = run->kv};
     struct attention_args attention = {.step = &step,
                                        .shape = scene->shape,
                                        .scale = scene->scale,
                                        .window = scene->window,
+                                       .is_bidirectional = scene->is_bidirectional,
                                        .qkv = run->qkv,
                                        .kv = run->kv,
                                        .output = run->output};
@@ -216,7 +218,8 @@ static void rotated(const struct scene *scene, int sequence, int position, int h
     const float *x = scene->qkv + (size_t)(sequence * LENGTH_MAX + position) * scene->qkv_width +
                      (size_t)(head * dim);
     for (int i = 0; i < dim / 2; i++) {
-        double angle = (double)((float)position * scene->frequencies[i]);
+        double angle =
+            scene->is_bidirectional ? 0 : (double)((float)position * scene->frequencies[i]);
         out[i] = (double)x[i] * cos(angle) - (double)x[i + dim / 2] * sin(angle);
         out[i + dim / 2] = (double)x[i + dim / 2] * cos(angle) + (double)x[i] * sin(angle);
     }
@@ -233,8 +236,9 @@ static void naive_attention(const struct scene *scene, int sequence, int positio
     double largest = -HUGE_VAL;
     bool is_limited = scene->window > 0 && scene->window <= position;
     int first = is_limited ? position - scene->window + 1 : 0;
+    int last = scene->is_bidirectional ? scene->lengths[sequence] - 1 : position;
     rotated(scene, sequence, position, head, q);
-    for (int p = first; p <= position; p++) {
+    for (int p = first; p <= last; p++) {
         rotated(scene, sequence, p, scene->shape.heads + kv_head, k);
         weights[p] = 0;
         for (int d = 0; d < dim; d++) {
@@ -243,14 +247,14 @@ static void naive_attention(const struct scene *scene, int sequence, int positio
         largest = weights[p] > largest ? weights[p] : largest;
     }
     double sum = 0;
-    for (int p = first; p <= position; p++) {
+    for (int p = first; p <= last; p++) {
         weights[p] = exp(weights[p] - largest);
         sum += weights[p];
     }
     size_t value_at = (size_t)((scene->shape.heads + scene->shape.kv_heads + kv_head) * dim);
     for (int d = 0; d < dim; d++) {
         out[d] = 0;
-        for (int p = first; p <= position; p++) {
+        for (int p = first; p <= last; p++) {
             const float *row = scene->qkv + (size_t)(sequence * LENGTH_MAX + p) * scene->qkv_width;
             out[d] += weights[p] / sum * (double)row[value_at + (size_t)d];
         }
@@ -323,6 +327,46 @@ static void test_attention_agrees_with_double_precision(void **state)
     each_backend(2, check_shapes);
 }
 
+/* One sequence alone in a step, then with the others. */
+static void check_company(struct backend *backend, struct scene *scene, struct noise *noise)
+{
+    float *together = run_scene(backend, scene, LENGTH_MAX, noise);
+    check_numbers(scene, together);
+    int lengths[SEQUENCES];
+    memcpy(lengths, scene->lengths, sizeof(lengths));
+    for (int s = 0; s < SEQUENCES; s++) {
+        memset(scene->lengths, 0, sizeof(lengths));
+        scene->lengths[s] = lengths[s];
+        scramble(scene, noise);
+        float *alone = run_scene(backend, scene, LENGTH_MAX, noise);
+        size_t at = (size_t)s * LENGTH_MAX * scene->output_width;
+        assert_memory_equal(alone + at, together + at,
+                            (size_t)lengths[s] * scene->output_width * sizeof(float));
+        free(alone);
+    }
+    memcpy(scene->lengths, lengths, sizeof(lengths));
+    free(together);
+}
+
+static void check_bidirectional(struct backend *backend)
+{
+    struct noise noise = noise_open(23);
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        struct scene scene = scene_open(&noise, shapes[i]);
+        scramble(&scene, &noise);
+        scene.is_bidirectional = true;
+        scene.shape.kv_format = KV_F32;
+        check_company(backend, &scene, &noise);
+        scene_close(&scene);
+    }
+}
+
+static void test_bidirectional_rows_see_all_of_their_sequence_and_nothing_else(void **state)
+{
+    (void)state;
+    each_backend(2, check_bidirectional);
+}
+
 static void check_cuts(struct backend *backend, struct scene *scene, struct noise *noise)
 {
     static const int chunks[] = {1, 7, 16, 33, 64, 100, 0, 0};
@@ -387,6 +431,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention_agrees_with_double_precision),
         cmocka_unit_test(test_a_row_does_not_depend_on_chunks_blocks_or_neighbours),
+        cmocka_unit_test(test_bidirectional_rows_see_all_of_their_sequence_and_nothing_else),
         cmocka_unit_test(test_impossible_shapes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,6 +86,106 @@ static void test_norm_adds_and_normalizes_every_width(void **state)
     each_backend(2, check_norm);
 }
 
+static void expect_layer_norm(const float *x, const float *scale, const float *bias, int width,
+                              double *expected)
+{
+    double mean = 0;
+    double squares = 0;
+    for (int i = 0; i < width; i++) {
+        mean += (double)x[i] / width;
+    }
+    for (int i = 0; i < width; i++) {
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    }
+    double factor = 1 / sqrt(squares / width + 1e-5);
+    for (int i = 0; i < width; i++) {
+        expected[i] = ((double)x[i] - mean) * factor * (double)scale[i] + (double)bias[i];
+    }
+}
+
+static void check_layer_norm_width(struct backend *backend, struct noise *noise, int width)
+{
+    static struct rows residual;
+    static struct rows delta;
+    static struct rows scale;
+    static struct rows bias;
+    static double expected[ROWS * WIDTH_MAX];
+    static float actual[ROWS * WIDTH_MAX];
+    rows_fill(backend, noise, &residual, ROWS, width);
+    rows_fill(backend, noise, &delta, ROWS, width);
+    rows_fill(backend, noise, &scale, 1, width);
+    rows_fill(backend, noise, &bias, 1, width);
+    struct add_norm_args args = {
+        .residual = residual.buffer,
+        .delta = delta.buffer,
+        .scale = scale.buffer,
+        .bias = bias.buffer,
+        .output = residual.buffer,
+        .rows = ROWS,
+        .width = width,
+        .epsilon = 1e-5f,
+    };
+    assert_status(backend->ops->add_norm(backend, &args));
+    for (int r = 0; r < ROWS; r++) {
+        float *row = &residual.values[r * width];
+        for (int i = 0; i < width; i++) {
+            row[i] += delta.values[r * width + i];
+        }
+        expect_layer_norm(row, scale.values, bias.values, width, expected + r * width);
+    }
+    fixture_download(backend, actual, residual.buffer, residual.bytes);
+    assert_close(actual, expected, (size_t)(ROWS * width), 4e-6 * sqrt(width));
+    backend->ops->buffer_close(backend, residual.buffer);
+    backend->ops->buffer_close(backend, delta.buffer);
+    backend->ops->buffer_close(backend, scale.buffer);
+    backend->ops->buffer_close(backend, bias.buffer);
+}
+
+static void check_layer_norm(struct backend *backend)
+{
+    struct noise noise = noise_open(34);
+    for (int i = 1; i < WIDTHS; i++) { // of one number there is no deviation
+        check_layer_norm_width(backend, &noise, widths[i]);
+    }
+}
+
+static void test_norm_with_a_bias_takes_the_mean_off_in_place(void **state)
+{
+    (void)state;
+    each_backend(2, check_layer_norm);
+}
+
+static void check_gelu(struct backend *backend)
+{
+    enum { WIDTH = 333 };
+    static struct rows input;
+    static double expected[ROWS * WIDTH];
+    static float actual[ROWS * WIDTH];
+    struct noise noise = noise_open(35);
+    rows_fill(backend, &noise, &input, ROWS, WIDTH);
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        input.values[i] *= i % 2 == 0 ? 3.0f : 40.0f;
+    }
+    input.values[0] = 0;
+    assert_status(backend->ops->copy_in(backend, input.buffer, 0, input.values, input.bytes));
+    struct device_buffer *output = fixture_buffer(backend, input.bytes);
+    assert_status(backend->ops->gelu(backend, input.buffer, output, ROWS, WIDTH));
+    fixture_download(backend, actual, output, input.bytes);
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        double x = (double)input.values[i];
+        expected[i] = x / 2 * erfc(-x / sqrt(2));
+    }
+    assert_close(actual, expected, (size_t)(ROWS * WIDTH), 4e-6); // of numbers up to 40
+    backend->ops->buffer_close(backend, input.buffer);
+    backend->ops->buffer_close(backend, output);
+}
+
+static void test_gelu_is_right_far_into_both_ends(void **state)
+{
+    (void)state;
+    each_backend(2, check_gelu);
+}
+
 static void check_silu_width(struct backend *backend, struct noise *noise, int width)
 {
     static struct rows input;
@@ -177,6 +277,49 @@ static void test_embedding_and_gather_pick_rows(void **state)
     each_backend(1, check_embed_and_gather);
 }
 
+static void check_positions(struct backend *backend)
+{
+    enum { TOKENS = 5, POSITIONS = 7, WIDTH = 70 };
+    struct noise noise = noise_open(36);
+    float table[TOKENS * WIDTH];
+    float positions[POSITIONS * WIDTH];
+    noise_fill(&noise, table, TOKENS * WIDTH);
+    noise_fill(&noise, positions, POSITIONS * WIDTH);
+    struct weight_part part = {.data = table, .dtype = DTYPE_F32, .rows = TOKENS};
+    struct weight_part position_part = {.data = positions, .dtype = DTYPE_F32, .rows = POSITIONS};
+    struct device_buffer *tables[2] = {NULL, NULL};
+    assert_status(backend->ops->table_open(backend, &part, WIDTH, &tables[0]));
+    assert_status(backend->ops->table_open(backend, &position_part, WIDTH, &tables[1]));
+    int32_t arrays[] = {4, 0, 3, 6, 0, 2}; // three tokens and their positions
+    struct step_arrays step = {.tokens = 0, .positions = 3, .rows = 3};
+    step.buffer = fixture_upload(backend, arrays, sizeof(arrays));
+    struct device_buffer *rows = fixture_buffer(backend, 3 * WIDTH * sizeof(float));
+    struct embed_args args = {.table = tables[0],
+                              .position_table = tables[1],
+                              .step = &step,
+                              .output = rows,
+                              .width = WIDTH};
+    assert_status(backend->ops->embed(backend, &args));
+    float actual[3 * WIDTH];
+    double expected[3 * WIDTH];
+    fixture_download(backend, actual, rows, sizeof(actual));
+    for (int i = 0; i < 3 * WIDTH; i++) {
+        expected[i] = (double)table[arrays[i / WIDTH] * WIDTH + i % WIDTH] +
+                      (double)positions[arrays[3 + i / WIDTH] * WIDTH + i % WIDTH];
+    }
+    assert_close(actual, expected, 3 * WIDTH, 1e-6);
+    backend->ops->buffer_close(backend, tables[0]);
+    backend->ops->buffer_close(backend, tables[1]);
+    backend->ops->buffer_close(backend, step.buffer);
+    backend->ops->buffer_close(backend, rows);
+}
+
+static void test_embedding_adds_a_table_of_positions(void **state)
+{
+    (void)state;
+    each_backend(1, check_positions);
+}
+
 static void check_copies(struct backend *backend)
 {
     const struct backend_operations *ops = backend->ops;
@@ -223,6 +366,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norm_adds_and_normalizes_every_width),
+        cmocka_unit_test(test_norm_with_a_bias_takes_the_mean_off_in_place),
+        cmocka_unit_test(test_gelu_is_right_far_into_both_ends),
+        cmocka_unit_test(test_embedding_adds_a_table_of_positions),
         cmocka_unit_test(test_silu_mul_is_right_far_into_both_ends),
         cmocka_unit_test(test_embedding_and_gather_pick_rows),
         cmocka_unit_test(test_copies_stay_inside_their_buffer),
