@@ -194,16 +194,23 @@ static double run_requests(struct bench *bench, int count)
     return clock_monotonic_ms() - start_ms;
 }
 
+static void print_shapes(const struct profile_entry *entry)
+{
+    printf(", \"shapes\": [");
+    for (int i = 0; i < PROFILE_SHAPES && entry->shapes[i].outputs > 0; i++) {
+        printf("%s[%d, %d]", i == 0 ? "" : ", ", entry->shapes[i].outputs, entry->shapes[i].inputs);
+    }
+    printf("]");
+}
+
 static void print_operations(void)
 {
+    static const char *const kinds[] = {"prompt", "decode"};
     const struct profile_entry *entries = NULL;
     int count = profile_entries(&entries);
     for (int i = 0; i < count; i++) {
         printf("%s{\"operation\": \"%s\"", i == 0 ? "" : ", ", entries[i].operation);
-        if (entries[i].outputs > 0) {
-            printf(", \"outputs\": %d, \"inputs\": %d", entries[i].outputs, entries[i].inputs);
-        }
-        static const char *const kinds[] = {"prompt", "decode"};
+        print_shapes(&entries[i]);
         for (int kind = 0; kind < PROFILE_KINDS; kind++) {
             printf(", \"%s_ms\": %.1f, \"%s_gop\": %.3f", kinds[kind], entries[i].sums[kind].ms,
                    kinds[kind], 2e-9 * entries[i].sums[kind].products);

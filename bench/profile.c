@@ -13,8 +13,7 @@ static struct {
     int entries_count;
     struct {
         const struct weight *weight;
-        int outputs;
-        int inputs;
+        struct profile_shape shape;
     } weights[WEIGHTS_MAX];
     int weights_count;
     int decode_rows_max;
@@ -24,41 +23,59 @@ static struct {
     struct profile_steps steps[PROFILE_KINDS];
 } profile;
 
-static struct profile_entry *entry_of(const char *operation, int outputs, int inputs)
+static bool is_same(const struct profile_shape *a, const struct profile_shape *b)
+{
+    return a->outputs == b->outputs && a->inputs == b->inputs;
+}
+
+static struct profile_entry *entry_of(const char *operation,
+                                      const struct profile_shape shapes[PROFILE_SHAPES])
 {
     for (int i = 0; i < profile.entries_count; i++) {
         struct profile_entry *entry = &profile.entries[i];
-        if (entry->operation == operation && entry->outputs == outputs && entry->inputs == inputs) {
+        if (entry->operation == operation && is_same(&entry->shapes[0], &shapes[0]) &&
+            is_same(&entry->shapes[1], &shapes[1])) {
             return entry;
         }
     }
     CHECK(profile.entries_count < ENTRIES_MAX);
     struct profile_entry *entry = &profile.entries[profile.entries_count++];
-    *entry = (struct profile_entry){.operation = operation, .outputs = outputs, .inputs = inputs};
+    *entry = (struct profile_entry){.operation = operation, .shapes = {shapes[0], shapes[1]}};
     return entry;
 }
 
 static enum kernel_status add(const char *operation, double start_ms, enum kernel_status status)
 {
+    static const struct profile_shape none[PROFILE_SHAPES];
     profile.last_ms = clock_monotonic_ms();
-    entry_of(operation, 0, 0)->sums[profile.kind].ms += profile.last_ms - start_ms;
+    entry_of(operation, none)->sums[profile.kind].ms += profile.last_ms - start_ms;
     return status;
 }
 
-static void add_product(const char *operation, const struct weight *weight, int rows,
-                        double start_ms)
+static struct profile_shape shape_of(const struct weight *weight)
 {
-    double ms = clock_monotonic_ms() - start_ms;
     int at = 0;
     while (at < profile.weights_count && profile.weights[at].weight != weight) {
         at++;
     }
     CHECK(at < profile.weights_count);
-    int outputs = profile.weights[at].outputs;
-    int inputs = profile.weights[at].inputs;
-    struct profile_entry *entry = entry_of(operation, outputs, inputs);
+    return profile.weights[at].shape;
+}
+
+/* `second` may be NULL. */
+static void add_products(const char *operation, const struct weight *first,
+                         const struct weight *second, int rows, double start_ms)
+{
+    double ms = clock_monotonic_ms() - start_ms;
+    struct profile_shape shapes[PROFILE_SHAPES] = {shape_of(first)};
+    if (second != NULL) {
+        shapes[1] = shape_of(second);
+    }
+    struct profile_entry *entry = entry_of(operation, shapes);
     entry->sums[profile.kind].ms += ms;
-    entry->sums[profile.kind].products += (double)rows * outputs * inputs;
+    for (int i = 0; i < PROFILE_SHAPES; i++) {
+        entry->sums[profile.kind].products += (double)rows * shapes[i].outputs * shapes[i].inputs;
+    }
 }
 
 static enum kernel_status weight_open(struct backend *backend, const struct weight_source *source,
@@ -69,10 +86,9 @@ static enum kernel_status weight_open(struct backend *backend, const struct weig
         CHECK(profile.weights_count < WEIGHTS_MAX);
         int at = profile.weights_count++;
         profile.weights[at].weight = *weight_out;
-        profile.weights[at].inputs = source->columns;
-        profile.weights[at].outputs = 0;
+        profile.weights[at].shape = (struct profile_shape){.inputs = source->columns};
         for (int i = 0; i < source->parts_count; i++) {
-            profile.weights[at].outputs += source->parts[i].rows;
+            profile.weights[at].shape.outputs += source->parts[i].rows;
         }
     }
     return status;
@@ -110,7 +126,7 @@ static enum kernel_status linear(struct backend *backend, const struct weight *w
 {
     double start_ms = clock_monotonic_ms();
     enum kernel_status status = profile.inner.linear(backend, weight, input, output, rows);
-    add_product("linear", weight, rows, start_ms);
+    add_products("linear", weight, NULL, rows, start_ms);
     return status;
 }
 
@@ -120,7 +136,7 @@ static enum kernel_status logits(struct backend *backend, const struct weight *w
 {
     double start_ms = clock_monotonic_ms();
     enum kernel_status status = profile.inner.logits(backend, weight, input, output, rows);
-    add_product("logits", weight, rows, start_ms);
+    add_products("logits", weight, NULL, rows, start_ms);
     return status;
 }
 
@@ -157,6 +173,14 @@ static enum kernel_status gelu(struct backend *backend, const struct device_buff
     return add("gelu", start_ms, profile.inner.gelu(backend, input, output, rows, width));
 }
 
+static enum kernel_status mlp(struct backend *backend, const struct mlp_args *args)
+{
+    double start_ms = clock_monotonic_ms();
+    enum kernel_status status = profile.inner.mlp(backend, args);
+    add_products("mlp", args->gate_up, args->down, args->rows, start_ms);
+    return status;
+}
+
 static enum kernel_status sample(struct backend *backend, const struct sample_args *args)
 {
     double start_ms = clock_monotonic_ms();
@@ -177,6 +201,7 @@ void profile_attach(struct backend *backend, int decode_rows_max)
     profile.timed.attention = attention;
     profile.timed.silu_mul = silu_mul;
     profile.timed.gelu = gelu;
+    profile.timed.mlp = profile.inner.mlp == NULL ? NULL : mlp;
     profile.timed.sample = sample;
     profile.weights_count = 0;
     profile.decode_rows_max = decode_rows_max;

@@ -11,13 +11,19 @@
 
 enum { PROFILE_PROMPT, PROFILE_DECODE, PROFILE_KINDS };
 
+struct profile_shape {
+    int outputs;
+    int inputs;
+};
+
+enum { PROFILE_SHAPES = 2 };
+
 struct profile_entry {
     const char *operation;
-    int outputs; // of a matrix product: its weight's rows and columns
-    int inputs;
+    struct profile_shape shapes[PROFILE_SHAPES]; // of its weights; 0 where there is none
     struct {
         double ms;
-        double products; // multiplications of a matrix product
+        double products; // multiplications of its matrix products
     } sums[PROFILE_KINDS];
 };
 

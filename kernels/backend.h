@@ -173,6 +173,20 @@ struct latent_write_args {
     struct device_buffer *kv;       // one layer's cache
 };
 
+/* output = down * (silu(gate) * up), of gate and up that gate_up gives. What lies between may stay in
+ * the form that the backend likes best: bytes, where the weights are. The numbers are those of
+ * linear, silu_mul and linear. */
+struct mlp_args {
+    const struct weight *gate_up; // [2 * width, input width]
+    const struct weight *down;    // [output width, width]
+    int width;
+    const struct device_buffer *input; // [rows, input width]
+    struct device_buffer *gated;       // [rows, 2 * width]: memory that may be used
+    struct device_buffer *activated;   // [rows, width]: likewise
+    struct device_buffer *output;      // [rows, output width]
+    int rows;
+};
+
 /* output[i] = input[indices[first + i]], [count, width] */
 struct gather_args {
     const struct device_buffer *indices; // int32
@@ -309,6 +323,8 @@ struct backend_operations {
     /* output[r, i] = x / 2 * (1 + erf(x / sqrt(2))) of x = input[r, i] */
     enum kernel_status (*gelu)(struct backend *backend, const struct device_buffer *input,
                                struct device_buffer *output, int rows, int width);
+    /* NULL: this backend has nothing better than linear, silu_mul and linear. */
+    enum kernel_status (*mlp)(struct backend *backend, const struct mlp_args *args);
     enum kernel_status (*gather_rows)(struct backend *backend, const struct gather_args *args);
     enum kernel_status (*expert_route)(struct backend *backend,
                                        const struct expert_route_args *args);

@@ -129,6 +129,7 @@ static const struct backend_operations cpu_operations = {
     .latent_write = cpu_latent_write,
     .silu_mul = cpu_silu_mul,
     .gelu = cpu_gelu,
+    .mlp = cpu_mlp,
     .gather_rows = cpu_gather_rows,
     .expert_route = cpu_expert_route,
     .expert_linear = cpu_expert_linear,

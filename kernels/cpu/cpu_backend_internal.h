@@ -77,6 +77,36 @@ enum { ELEMENT_COST = 16 };
 void cpu_each_rows(struct cpu_backend *cpu, int rows, size_t cost,
                    void (*body)(const void *context, struct row_range rows), const void *context);
 
+/* Rows as bytes, each with a scale of its own. */
+struct quantized {
+    int8_t *bytes; // [rows, stride]
+    size_t stride; // columns in whole vectors, zeros behind them
+    float *scales; // [rows]
+    int32_t *sums; // [rows], of a row's bytes
+    int columns;
+};
+
+size_t cpu_quantized_bytes(int rows, int columns);
+/* Cuts memory of so many bytes up. */
+struct quantized cpu_quantized_at(void *memory, int rows, int columns);
+/* Rounds some rows of the input, [all rows, columns], to bytes. */
+void cpu_quantize(const struct cpu_kernels *kernels, const struct quantized *quantized,
+                  const float *input, struct row_range rows);
+
+/* Some rows times some panels of an own weight of bytes. */
+struct int8_product {
+    const struct weight *weight;
+    const struct quantized *input;
+    int row; // the first
+    int rows;
+    int panel; // the first
+    int panel_end;
+    float *output; // where the first row and the first panel go
+    size_t output_stride;
+};
+
+void cpu_int8_product(const struct cpu_backend *cpu, const struct int8_product *product);
+
 enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_format *format);
 enum kernel_status cpu_weight_open(struct backend *backend, const struct weight_source *source,
                                    struct weight **weight_out);
@@ -87,6 +117,8 @@ enum kernel_status cpu_multiply(struct cpu_backend *cpu, const struct weight *we
 enum kernel_status cpu_linear(struct backend *backend, const struct weight *weight,
                               const struct device_buffer *input, struct device_buffer *output,
                               int rows);
+
+enum kernel_status cpu_mlp(struct backend *backend, const struct mlp_args *args);
 
 enum kernel_status cpu_table_open(struct backend *backend, const struct weight_part *part,
                                   int columns, struct device_buffer **table_out);

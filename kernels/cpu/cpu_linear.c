@@ -19,14 +19,6 @@ enum {
     TASKS_PER_THREAD = 4,        // so that a thread that was held up leaves its share to others
 };
 
-/* Rows as bytes. */
-struct quantized {
-    int8_t *bytes; // [rows, stride]
-    size_t stride;
-    float *scales; // [rows]
-    int32_t *sums; // [rows]
-};
-
 struct linear_job {
     struct cpu_backend *cpu;
     const struct weight *weight;
@@ -73,30 +65,48 @@ static void run_own(const struct linear_job *job, const struct share *share)
     }
 }
 
-static void run_int8(const struct linear_job *job, const struct share *share)
+void cpu_int8_product(const struct cpu_backend *cpu, const struct int8_product *product)
 {
-    const struct weight *weight = job->weight;
-    const struct quantized *quantized = &job->quantized;
-    size_t panel_bytes = cpu_panel_bytes(job->cpu, weight);
-    for (int panel = share->panel; panel < share->panel_end; panel++) {
+    const struct weight *weight = product->weight;
+    const struct quantized *input = product->input;
+    size_t row = (size_t)product->row;
+    size_t panel_bytes = cpu_panel_bytes(cpu, weight);
+    for (int panel = product->panel; panel < product->panel_end; panel++) {
         int column = panel * INT8_PANEL;
         int columns = weight->rows - column;
         struct int8_task task = {
-            .a = quantized->bytes + (size_t)share->row * quantized->stride,
-            .a_stride = quantized->stride,
-            .a_scales = quantized->scales + share->row,
-            .a_sums = quantized->sums + share->row,
+            .a = input->bytes + row * input->stride,
+            .a_stride = input->stride,
+            .a_scales = input->scales + row,
+            .a_sums = input->sums + row,
             .panel = (const uint8_t *)weight->panels + (size_t)panel * panel_bytes,
             .scales = weight->scales + column,
             .bias = weight->bias == NULL ? NULL : weight->bias + column,
-            .c = job->output + (size_t)share->row * (size_t)weight->rows + column,
-            .c_stride = (size_t)weight->rows,
-            .rows = share->rows,
+            .c = product->output + (size_t)(panel - product->panel) * INT8_PANEL,
+            .c_stride = product->output_stride,
+            .rows = product->rows,
             .k = (size_t)weight->columns,
             .columns = columns < INT8_PANEL ? columns : INT8_PANEL,
         };
-        job->cpu->kernels->product_int8(&task);
+        cpu->kernels->product_int8(&task);
     }
+}
+
+static void run_int8(const struct linear_job *job, const struct share *share)
+{
+    size_t outputs = (size_t)job->weight->rows;
+    size_t column = (size_t)share->panel * INT8_PANEL;
+    struct int8_product product = {
+        .weight = job->weight,
+        .input = &job->quantized,
+        .row = share->row,
+        .rows = share->rows,
+        .panel = share->panel,
+        .panel_end = share->panel_end,
+        .output = job->output + (size_t)share->row * outputs + column,
+        .output_stride = outputs,
+    };
+    cpu_int8_product(job->cpu, &product);
 }
 
 /* What oneDNN leaves to do: the bias, and for int8 the scales. */
@@ -166,16 +176,35 @@ static void run_linear(void *context, int index, int thread)
     }
 }
 
+size_t cpu_quantized_bytes(int rows, int columns)
+{
+    return (size_t)rows * ((size_t)kv_pad(columns) + sizeof(float) + sizeof(int32_t));
+}
+
+struct quantized cpu_quantized_at(void *memory, int rows, int columns)
+{
+    size_t stride = (size_t)kv_pad(columns);
+    struct quantized quantized = {.bytes = memory, .stride = stride, .columns = columns};
+    quantized.scales = (float *)(void *)((char *)memory + (size_t)rows * stride);
+    quantized.sums = (int32_t *)(void *)(quantized.scales + rows);
+    return quantized;
+}
+
+void cpu_quantize(const struct cpu_kernels *kernels, const struct quantized *quantized,
+                  const float *input, struct row_range rows)
+{
+    size_t columns = (size_t)quantized->columns;
+    for (int r = rows.first; r < rows.end; r++) {
+        quantized->scales[r] = kernels->quantize(input + (size_t)r * columns, quantized->columns,
+                                                 quantized->bytes + (size_t)r * quantized->stride,
+                                                 &quantized->sums[r]);
+    }
+}
+
 static void quantize_rows(const void *context, struct row_range rows)
 {
     const struct linear_job *job = context;
-    const struct quantized *quantized = &job->quantized;
-    int columns = job->weight->columns;
-    for (int r = rows.first; r < rows.end; r++) {
-        quantized->scales[r] = job->cpu->kernels->quantize(
-            job->input + (size_t)r * (size_t)columns, columns,
-            quantized->bytes + (size_t)r * quantized->stride, &quantized->sums[r]);
-    }
+    cpu_quantize(job->cpu->kernels, &job->quantized, job->input, rows);
 }
 
 static bool quantized_reserve(struct cpu_backend *cpu, size_t bytes)
@@ -193,17 +222,12 @@ static bool quantized_reserve(struct cpu_backend *cpu, size_t bytes)
 static bool quantize(struct linear_job *job)
 {
     struct cpu_backend *cpu = job->cpu;
-    size_t rows = (size_t)job->rows;
-    size_t stride = (size_t)kv_pad(job->weight->columns);
-    size_t bytes = rows * (stride + sizeof(float) + sizeof(int32_t));
-    if (!quantized_reserve(cpu, bytes)) {
+    int columns = job->weight->columns;
+    if (!quantized_reserve(cpu, cpu_quantized_bytes(job->rows, columns))) {
         return false;
     }
-    job->quantized.bytes = cpu->quantized;
-    job->quantized.stride = stride;
-    job->quantized.scales = (float *)(void *)((char *)cpu->quantized + rows * stride);
-    job->quantized.sums = (int32_t *)(void *)(job->quantized.scales + rows);
-    cpu_each_rows(cpu, job->rows, stride * ELEMENT_COST / 4, quantize_rows, job);
+    job->quantized = cpu_quantized_at(cpu->quantized, job->rows, columns);
+    cpu_each_rows(cpu, job->rows, (size_t)columns * ELEMENT_COST / 4, quantize_rows, job);
     return true;
 }
 

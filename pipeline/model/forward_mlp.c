@@ -6,15 +6,32 @@
 
 #include "pipeline/model/forward_internal.h"
 
+static bool mlp_in_steps(struct forward *forward, const struct mlp_args *args)
+{
+    return forward_linear(forward, args->gate_up, args->input, args->gated, args->rows) &&
+           model_check(forward->ops->silu_mul(forward->backend, args->gated, args->activated,
+                                              args->rows, args->width),
+                       "activation", forward->error) &&
+           forward_linear(forward, args->down, args->activated, args->output, args->rows);
+}
+
 static bool plain_mlp(struct forward *forward, const struct layer_weights *layer, int width,
                       int rows)
 {
     struct step_buffers *buffers = &forward->model->buffers;
-    return forward_linear(forward, layer->gate_up, buffers->normed, buffers->gate_up, rows) &&
-           model_check(forward->ops->silu_mul(forward->backend, buffers->gate_up,
-                                              buffers->activated, rows, width),
-                       "activation", forward->error) &&
-           forward_linear(forward, layer->down, buffers->activated, buffers->projected, rows);
+    struct mlp_args args = {
+        .gate_up = layer->gate_up,
+        .down = layer->down,
+        .width = width,
+        .input = buffers->normed,
+        .gated = buffers->gate_up,
+        .activated = buffers->activated,
+        .output = buffers->projected,
+        .rows = rows,
+    };
+    return forward->ops->mlp == NULL
+               ? mlp_in_steps(forward, &args)
+               : model_check(forward->ops->mlp(forward->backend, &args), "mlp", forward->error);
 }
 
 static bool route(struct forward *forward, const struct expert_weights *experts, int rows)

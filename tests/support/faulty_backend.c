@@ -104,12 +104,10 @@ static enum kernel_status attention(struct backend *backend, const struct attent
     return status == KERNEL_OK ? faulty.real->attention(backend, args) : status;
 }
 
-static enum kernel_status silu_mul(struct backend *backend, const struct device_buffer *input,
-                                   struct device_buffer *output, int rows, int width)
+static enum kernel_status mlp(struct backend *backend, const struct mlp_args *args)
 {
-    enum kernel_status status = check(FAULTY_SILU_MUL);
-    return status == KERNEL_OK ? faulty.real->silu_mul(backend, input, output, rows, width)
-                               : status;
+    enum kernel_status status = check(FAULTY_MLP);
+    return status == KERNEL_OK ? faulty.real->mlp(backend, args) : status;
 }
 
 /* Which logit rows belong to a sequence with the token. */
@@ -192,7 +190,7 @@ bool __wrap_backend_open(const struct backend_options *options, struct backend *
     faulty.table.linear = linear;
     faulty.table.rope_kv_write = rope_kv_write;
     faulty.table.attention = attention;
-    faulty.table.silu_mul = silu_mul;
+    faulty.table.mlp = mlp;
     faulty.table.gather_rows = gather_rows;
     faulty.table.logits = logits;
     faulty.table.sample = sample;
