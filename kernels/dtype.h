@@ -5,10 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A back end is given the first three; bytes have scales, which the loader multiplies them with. */
 enum dtype {
     DTYPE_F32,
     DTYPE_BF16,
     DTYPE_F16,
+    DTYPE_F8_E4M3, // no infinities, up to 448
+    DTYPE_F8_E5M2, // the upper half of an f16
 };
 
 const char *dtype_name(enum dtype dtype); // "F32", as safetensors spells it

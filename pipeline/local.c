@@ -159,17 +159,40 @@ static bool open_text(struct local_model *model, const char *path, bool may_lack
     return false;
 }
 
+/* What served_by calls the model: its name, and behind it the last part of the adapter's path. */
+static bool take_name(struct local_model *model, const struct local_model_options *source,
+                      bool has_adapter)
+{
+    const char *adapter = has_adapter ? source->adapter : "";
+    size_t end = strlen(adapter);
+    while (end > 0 && adapter[end - 1] == '/') {
+        end--;
+    }
+    size_t first = end;
+    while (first > 0 && adapter[first - 1] != '/') {
+        first--;
+    }
+    size_t size = strlen(source->name) + end - first + 2;
+    model->name = malloc(size);
+    if (model->name != NULL) {
+        (void)snprintf(model->name, size, "%s%s%.*s", source->name, has_adapter ? "+" : "",
+                       (int)(end - first), adapter + first);
+    }
+    return model->name != NULL;
+}
+
 static bool open_model(struct local *local, struct local_model *model,
                        const struct local_model_options *source,
                        const struct local_options *options, struct error *error)
 {
+    bool has_adapter = source->adapter != NULL && source->adapter[0] != '\0';
     struct model_options model_options = {
         .weights = options->weights,
         .block_tokens = KV_BLOCK_TOKENS,
         .kv_format = options->kv_format,
+        .adapter = has_adapter ? source->adapter : NULL,
     };
-    model->name = strdup(source->name);
-    if (model->name == NULL) {
+    if (!take_name(model, source, has_adapter)) {
         return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory");
     }
     if (!model_open(source->path, local->backend, &model_options, &model->model, error) ||

@@ -18,8 +18,9 @@
 
 struct local_model_options {
     const char *name;
-    const char *path; // a Hugging Face folder
-    double kv_share;  // of the KV cache; 0: an equal share
+    const char *path;    // a Hugging Face folder
+    const char *adapter; // a PEFT LoRA folder merged into it; NULL or "": none
+    double kv_share;     // of the KV cache; 0: an equal share
 };
 
 struct local_options {

@@ -15,7 +15,7 @@
 enum { HASH_TEXT_SIZE = 17 }; // 16 hexadecimal digits and a NUL
 
 struct local_model {
-    char *name;
+    char *name; // with an adapter "name+adapter"
     struct model *model;
     struct tokenizer *tokenizer;
     struct chat_template *chat_template; // NULL: the folder has none, completions only

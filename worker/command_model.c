@@ -11,6 +11,7 @@
 struct request {
     const char *verb;
     const char *path;
+    const char *adapter; // or NULL
     const struct config *config;
     bool only_last;
     bool as_json;
@@ -18,8 +19,9 @@ struct request {
 
 static bool run_verb(const struct request *request, struct error *error)
 {
+    const struct model_source source = {request->path, request->adapter};
     if (strcmp(request->verb, "check") == 0) {
-        return model_check_print(request->path, request->as_json, error);
+        return model_check_print(request->path, request->adapter, request->as_json, error);
     }
     if (strcmp(request->verb, "tokenize") == 0) {
         return model_text_tokenize(request->path, error);
@@ -28,10 +30,10 @@ static bool run_verb(const struct request *request, struct error *error)
         return model_text_render(request->path, error);
     }
     if (strcmp(request->verb, "logits") == 0) {
-        return model_numbers_logits(request->path, request->config, request->only_last, error);
+        return model_numbers_logits(&source, request->config, request->only_last, error);
     }
     if (strcmp(request->verb, "generate") == 0) {
-        return model_numbers_generate(request->path, request->config, error);
+        return model_numbers_generate(&source, request->config, error);
     }
     return error_set(error, ERROR_CONFIG, NULL, NULL,
                      "%s is not a verb; use check, tokenize, render, logits or generate",
@@ -55,10 +57,13 @@ static bool add_device(struct options *options, char *setting, size_t size, cons
 int command_model(int argc, char **argv)
 {
     const char *device = NULL;
+    const char *adapter = NULL;
     bool only_last = false;
     char setting[64];
     const struct option_row rows[] = {
         {"device", "NAME", OPTION_TEXT, &device, 0, 0, "auto or cpu (engine.device)"},
+        {"adapter", "DIR", OPTION_TEXT, &adapter, 0, 0,
+         "check, logits, generate: a LoRA folder to merge"},
         {"last", NULL, OPTION_FLAG, &only_last, 0, 0, "logits: of the last position only"},
     };
     struct options options = {
@@ -91,8 +96,8 @@ int command_model(int argc, char **argv)
         return EXIT_CODE_USAGE;
     }
     struct error error = {0};
-    struct request request = {options.given[0], options.given[1], config, only_last,
-                              options.wants_json};
+    struct request request = {options.given[0], options.given[1], adapter,
+                              config,           only_last,        options.wants_json};
     if (!run_verb(&request, &error)) {
         options_complain(&options, "%s", error.message);
     }

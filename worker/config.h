@@ -80,7 +80,8 @@ struct config_engine {
 
 struct config_model {
     char *name;
-    char *path; // a folder, relative to the current directory
+    char *path;    // a folder, relative to the current directory
+    char *adapter; // NULL or "": none
     char *aliases[CONFIG_ALIASES_MAX];
     size_t aliases_count;
     double kv_share; // 0 = an equal share

@@ -110,6 +110,8 @@ const struct setting config_model_settings[] = {
      "What requests call the model, and what served_by calls it."},
     {"path", SETTING_TEXT, IN_MODEL(path), NULL, NULL, 1, 4000,
      "Its folder, relative to the current directory."},
+    {"adapter", SETTING_TEXT, IN_MODEL(adapter), "", NULL, 0, 4000,
+     "A PEFT LoRA folder that is merged into it at load; served_by calls it NAME+FOLDER."},
     {"kv_share", SETTING_NUMBER, IN_MODEL(kv_share), "0", NULL, 0, 1,
      "Its part of the KV cache; 0 for an equal part."},
 };

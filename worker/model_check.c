@@ -17,9 +17,10 @@ struct check {
     bool has_no_template;
 };
 
-static bool open_check(struct check *check, const char *path, struct error *error)
+static bool open_check(struct check *check, const char *path, const char *adapter,
+                       struct error *error)
 {
-    if (!model_report_make(path, &check->report, error) ||
+    if (!model_report_make(path, adapter, &check->report, error) ||
         !tokenizer_open(path, &check->tokenizer, error) ||
         !tokenizer_check_ids(check->tokenizer, check->report.config.vocabulary, error)) {
         return false;
@@ -69,18 +70,30 @@ static json_t *unsupported_of(const struct check *check)
     return array;
 }
 
-static json_t *report_of(const struct check *check)
+/* Weights in each format of each back end; keys and values are those of the formats' defaults. */
+static json_t *memory_of(const struct model_report *report)
+{
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "cpu_f32", (json_int_t)report->weights_bytes_f32,
+        "cpu_bf16", (json_int_t)report->weights_bytes_bf16, "cpu_int8",
+        (json_int_t)report->weights_bytes_int8, "cuda_bf16", (json_int_t)report->weights_bytes_bf16,
+        "cuda_fp8", (json_int_t)report->weights_bytes_int8, "kv_per_token",
+        (json_int_t)report->kv_bytes_per_token, "kv_per_token_bf16",
+        (json_int_t)report->kv_bytes_per_token / 2);
+}
+
+static json_t *report_of(const struct check *check, const char *adapter)
 {
     const struct model_report *report = &check->report;
-    return json_pack(
-        "{s:s, s:I, s:I, s:o, s:i, s:i, s:o, s:{s:I, s:I, s:I, s:I}, s:I, s:o}", "architecture",
-        report->config.architecture, "parameters", (json_int_t)report->parameters, "tensors",
-        (json_int_t)report->tensors, "dtypes", dtypes_of(report), "context", report->config.context,
-        "vocabulary", report->config.vocabulary, "stop_tokens", stop_tokens_of(check),
-        "memory_bytes", "cpu_f32", (json_int_t)report->weights_bytes_f32, "cpu_bf16",
-        (json_int_t)report->weights_bytes_bf16, "cpu_int8", (json_int_t)report->weights_bytes_int8,
-        "kv_per_token", (json_int_t)report->kv_bytes_per_token, "file_bytes",
-        (json_int_t)report->file_bytes, "unsupported", unsupported_of(check));
+    const struct model_config *config = &report->config;
+    return json_pack("{s:s, s:I, s:I, s:o, s:s, s:s*, s:i, s:i, s:o, s:o, s:I, s:o}",
+                     "architecture", config->architecture, "parameters",
+                     (json_int_t)report->parameters, "tensors", (json_int_t)report->tensors,
+                     "dtypes", dtypes_of(report), "quantization",
+                     quantization_name(config->quantization.kind), "adapter", adapter, "context",
+                     config->context, "vocabulary", config->vocabulary, "stop_tokens",
+                     stop_tokens_of(check), "memory_bytes", memory_of(report), "file_bytes",
+                     (json_int_t)report->file_bytes, "unsupported", unsupported_of(check));
 }
 
 /* The same facts, a line each. */
@@ -95,11 +108,11 @@ static void print_lines(json_t *report)
     }
 }
 
-bool model_check_print(const char *path, bool as_json, struct error *error)
+bool model_check_print(const char *path, const char *adapter, bool as_json, struct error *error)
 {
     struct check check = {0};
-    bool is_ok = open_check(&check, path, error);
-    json_t *report = is_ok ? report_of(&check) : NULL;
+    bool is_ok = open_check(&check, path, adapter, error);
+    json_t *report = is_ok ? report_of(&check, adapter) : NULL;
     if (is_ok && report == NULL) {
         is_ok = error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the report");
     }

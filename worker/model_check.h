@@ -7,7 +7,9 @@
 
 #include "schemas/base/error.h"
 
-/* Prints the report on stdout; false where the folder is broken or asks for what is not there. */
-MUST_CHECK bool model_check_print(const char *path, bool as_json, struct error *error);
+/* Prints the report on stdout; `adapter` may be NULL; false where the folder is broken or asks for
+ * what is not there. */
+MUST_CHECK bool model_check_print(const char *path, const char *adapter, bool as_json,
+                                  struct error *error);
 
 #endif

@@ -135,10 +135,11 @@ static json_t *generate_line(void *context, json_t *line, struct arena *arena, s
     return out;
 }
 
-static bool open_generate(struct generate *generate, const char *path, const struct config *config,
-                          struct error *error)
+static bool open_generate(struct generate *generate, const struct model_source *source,
+                          const struct config *config, struct error *error)
 {
-    struct local_model_options model = {.name = path, .path = path};
+    struct local_model_options model = {
+        .name = source->path, .path = source->path, .adapter = source->adapter};
     struct local_options options = engine_setup_local(config);
     if (!pool_open(1, &generate->pool, error)) {
         return false;
@@ -156,13 +157,14 @@ static bool open_generate(struct generate *generate, const char *path, const str
     return true;
 }
 
-bool model_numbers_generate(const char *path, const struct config *config, struct error *error)
+bool model_numbers_generate(const struct model_source *source, const struct config *config,
+                            struct error *error)
 {
     struct generate generate = {
         .bell = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false},
     };
     struct model_lines lines = {generate_line, &generate};
-    bool is_ok = open_generate(&generate, path, config, error) && model_lines_run(&lines, error);
+    bool is_ok = open_generate(&generate, source, config, error) && model_lines_run(&lines, error);
     if (generate.local != NULL) {
         struct generator *generator = local_generator(generate.local);
         generator->ops->close(generator);

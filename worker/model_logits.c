@@ -144,16 +144,18 @@ static void logits_close(struct logits *logits)
     backend_close(logits->backend);
 }
 
-bool model_numbers_logits(const char *path, const struct config *config, bool only_last,
-                          struct error *error)
+bool model_numbers_logits(const struct model_source *source, const struct config *config,
+                          bool only_last, struct error *error)
 {
     struct logits logits = {.only_last = only_last};
     struct backend_options backend = engine_setup_backend(config);
-    struct model_options options = {engine_setup_weights(config), BLOCK_TOKENS,
-                                    engine_setup_kv_format(config)};
+    struct model_options options = {.weights = engine_setup_weights(config),
+                                    .block_tokens = BLOCK_TOKENS,
+                                    .kv_format = engine_setup_kv_format(config),
+                                    .adapter = source->adapter};
     struct model_lines lines = {logits_line, &logits};
     bool is_ok = backend_open(&backend, &logits.backend, error) &&
-                 model_open(path, logits.backend, &options, &logits.model, error) &&
+                 model_open(source->path, logits.backend, &options, &logits.model, error) &&
                  open_memory(&logits, error) && model_lines_run(&lines, error);
     logits_close(&logits);
     return is_ok;

@@ -79,6 +79,7 @@ static bool open_local(struct session *session, struct local **local_out, struct
         models[i] = (struct local_model_options){
             .name = config->models[i].name,
             .path = config->models[i].path,
+            .adapter = config->models[i].adapter,
             .kv_share = config->models[i].kv_share,
         };
     }

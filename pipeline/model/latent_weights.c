@@ -72,7 +72,7 @@ static bool load_heads(const struct loader *loader, const char *prefix,
     int head_rows = sizes->plain + sizes->value_dim;
     size_t head_elements = (size_t)head_rows * (size_t)sizes->kv_rank;
     const struct part_spec spec = {kv_b_name, config->heads * head_rows, false};
-    struct weight_part part;
+    struct loader_part part;
     if (!loader_find_part(loader, prefix, &spec, sizes->kv_rank, &part)) {
         return false;
     }
@@ -87,12 +87,13 @@ static bool load_heads(const struct loader *loader, const char *prefix,
         (void)loader_failed(loader, kv_b_name, KERNEL_OUT_OF_MEMORY);
     }
     for (int h = 0; is_ok && h < config->heads; h++) {
-        size_t at = (size_t)h * head_elements * dtype_bytes(part.dtype);
-        dtype_to_f32(rows, (const char *)part.data + at, part.dtype, head_elements);
+        size_t at = (size_t)h * head_elements * dtype_bytes(part.part.dtype);
+        dtype_to_f32(rows, (const char *)part.part.data + at, part.part.dtype, head_elements);
         is_ok = load_head(loader, rows, turned, h, latent);
     }
     free(rows);
     free(turned);
+    loader_part_close(&part);
     return is_ok;
 }
 

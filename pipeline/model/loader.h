@@ -1,5 +1,6 @@
-/* loader: finds a model's tensors, checks their shapes and gives them to the backend. Internal to
- * the loading of weights.
+/* loader: finds a model's tensors, checks their shapes and gives them to the backend: as the files
+ * have them, or made f32 where they are packed (quantized_matrix) or an adapter changes them.
+ * Internal to the loading of weights.
  */
 #ifndef PIPELINE_MODEL_LOADER_H
 #define PIPELINE_MODEL_LOADER_H
@@ -7,18 +8,27 @@
 #include <stdbool.h>
 
 #include "kernels/backend.h"
+#include "pipeline/model/adapter.h"
 #include "pipeline/model/model_config.h"
 #include "pipeline/model/safetensors.h"
 #include "schemas/base/error.h"
 
-enum { LOADER_NAME_BYTES = 128 };
+enum { LOADER_NAME_BYTES = 128, LOADER_TENSOR_BYTES = LOADER_NAME_BYTES + 32 };
 
 struct loader {
     const struct model_config *config;
     enum weight_format format;
     struct backend *backend;
     struct safetensors *safetensors;
+    struct adapter *adapter; // or NULL
+    bool is_dry;             // checks names and shapes alone; matrices may be all zeros
     struct error *error;
+};
+
+/* A matrix that was found. */
+struct loader_part {
+    struct weight_part part;
+    float *values; // its own memory, where it is not in the file as it is
 };
 
 /* One matrix of the model: where it is and what shape it must have. */
@@ -30,10 +40,17 @@ struct part_spec {
 
 /* Sets the error that names what could not be loaded. Returns false. */
 bool loader_failed(const struct loader *loader, const char *name, enum kernel_status status);
-/* Finds a matrix of `columns` and its bias, and claims them. */
+/* Finds the tensor `name` of [rows] (columns 0) or [rows, columns] and claims it. */
+MUST_CHECK bool loader_find(const struct loader *loader, const char *name, int rows, int columns,
+                            const struct tensor **tensor_out);
+/* The same as f32, malloc'ed: scales, biases. */
+MUST_CHECK bool loader_take_floats(const struct loader *loader, const char *name, int rows,
+                                   int columns, float **values_out);
+/* Finds a matrix of `columns` and its bias, and claims them; closed when it has been read. */
 MUST_CHECK bool loader_find_part(const struct loader *loader, const char *prefix,
                                  const struct part_spec *spec, int columns,
-                                 struct weight_part *part_out);
+                                 struct loader_part *part_out);
+void loader_part_close(struct loader_part *part);
 /* Stacks a few matrices of the same width into one weight. */
 MUST_CHECK bool loader_weight(const struct loader *loader, const char *prefix,
                               const struct part_spec *specs, int specs_count, int columns,

@@ -39,14 +39,25 @@ static bool open_frequencies(struct model *model, struct error *error)
     return is_ok;
 }
 
-static bool open_weights(const char *path, struct model *model, struct error *error)
+static uint64_t hash_of(const struct loader *loader)
 {
-    struct safetensors *safetensors = NULL;
-    bool is_ok = safetensors_open(path, &safetensors, error) &&
-                 weights_open(&model->config, model->format, model->backend, safetensors,
-                              &model->weights, error);
-    model->weights_hash = is_ok ? safetensors_hash(safetensors) : 0;
-    safetensors_close(safetensors);
+    uint64_t hash = safetensors_hash(loader->safetensors);
+    return loader->adapter == NULL ? hash : hash * 31 + adapter_hash(loader->adapter);
+}
+
+static bool open_weights(const char *path, const char *adapter, struct model *model,
+                         struct error *error)
+{
+    struct loader loader = {.config = &model->config,
+                            .format = model->format,
+                            .backend = model->backend,
+                            .error = error};
+    bool is_ok = (adapter == NULL || adapter_open(adapter, &loader.adapter, error)) &&
+                 safetensors_open(path, &loader.safetensors, error) &&
+                 weights_open(&loader, &model->weights);
+    model->weights_hash = is_ok ? hash_of(&loader) : 0;
+    safetensors_close(loader.safetensors);
+    adapter_close(loader.adapter);
     return is_ok;
 }
 
@@ -64,7 +75,7 @@ bool model_open(const char *path, struct backend *backend, const struct model_op
     if (!model_config_load(path, &model->config, error) ||
         !model_check(backend->ops->weight_format(backend, &model->format), "weight format",
                      error) ||
-        !open_weights(path, model, error) || !open_frequencies(model, error)) {
+        !open_weights(path, options->adapter, model, error) || !open_frequencies(model, error)) {
         model_close(model);
         return false;
     }

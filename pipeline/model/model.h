@@ -19,6 +19,7 @@ struct model_options {
     enum weight_format weights; // AUTO: the fastest format that the backend runs well
     int block_tokens;           // positions of one KV block
     enum kv_format kv_format;   // AUTO: f32 beside weights in f32, else bf16
+    const char *adapter;        // a PEFT folder to merge at load, or NULL
 };
 
 struct model;
@@ -36,7 +37,8 @@ enum weight_format model_weights(const struct model *model); // what AUTO became
 enum kv_format model_kv_format(const struct model *model);   // what AUTO became
 int model_block_tokens(const struct model *model);           // of model_options
 
-uint64_t model_weights_hash(const struct model *model); // of the tensors as the folder has them
+/* Of the tensors as the folder has them, and of the adapter's. */
+uint64_t model_weights_hash(const struct model *model);
 
 /* Bytes of one KV block over all layers. */
 size_t model_kv_block_bytes(const struct model *model);

@@ -224,17 +224,11 @@ static bool read_window(const json_t *root, const struct family *family,
     return true;
 }
 
-static bool check_rest(const json_t *root, struct error *error)
+static bool check_activation(const json_t *root, struct error *error)
 {
     const json_t *activation = json_object_get(root, "hidden_act");
     if (json_is_string(activation) && strcmp(json_string_value(activation), "silu") != 0) {
         return model_json_refuse(file, "hidden_act", json_string_value(activation), error);
-    }
-    const json_t *quantization = json_object_get(root, "quantization_config");
-    if (json_is_object(quantization)) {
-        const char *method = json_string_value(json_object_get(quantization, "quant_method"));
-        return model_json_refuse(file, "quantization",
-                                 method == NULL ? "of an unknown kind" : method, error);
     }
     return true;
 }
@@ -343,8 +337,9 @@ static bool read_config(const json_t *root, struct model_config *config, struct 
            model_json_int(root, &bos, false, &config->bos_token, error) &&
            read_dtype(root, config, error) &&
            rope_config_read(root, file, config->context, &config->rope, error) &&
-           check_rest(root, error) && read_window(root, family, config, error) &&
-           read_stop_tokens(root, config, file, error);
+           check_activation(root, error) &&
+           quantization_read(root, file, &config->quantization, error) &&
+           read_window(root, family, config, error) && read_stop_tokens(root, config, file, error);
 }
 
 bool model_config_load(const char *path, struct model_config *config_out, struct error *error)

@@ -11,6 +11,7 @@
 
 #include "kernels/dtype.h"
 #include "pipeline/model/experts_config.h"
+#include "pipeline/model/quantization.h"
 #include "pipeline/model/rope_config.h"
 #include "schemas/base/error.h"
 
@@ -59,6 +60,7 @@ struct model_config {
     bool ties_embeddings;
     struct latent_config latent;
     struct experts_config experts;
+    struct quantization quantization;
     struct sampling_defaults sampling;
     int prediction_layers; // behind the last layer in the files; not used
     int32_t bos_token;     // -1: none

@@ -108,13 +108,19 @@ static void add_tensor(struct model_report *report, const struct tensor *tensor)
     report->dtypes[i].parameters += elements;
 }
 
-static bool count_weights(struct safetensors *safetensors, struct model_report *report,
-                          struct error *error)
+static bool count_weights(struct safetensors *safetensors, struct adapter *adapter,
+                          struct model_report *report, struct error *error)
 {
     struct counting_backend counting = {.backend.ops = &counting_operations};
     struct weights *weights = NULL;
-    if (!weights_open(&report->config, WEIGHTS_F32, &counting.backend, safetensors, &weights,
-                      error)) {
+    const struct loader loader = {.config = &report->config,
+                                  .format = WEIGHTS_F32,
+                                  .backend = &counting.backend,
+                                  .safetensors = safetensors,
+                                  .adapter = adapter,
+                                  .is_dry = true,
+                                  .error = error};
+    if (!weights_open(&loader, &weights)) {
         return false;
     }
     weights_close(weights);
@@ -125,23 +131,33 @@ static bool count_weights(struct safetensors *safetensors, struct model_report *
     return true;
 }
 
-bool model_report_make(const char *path, struct model_report *report_out, struct error *error)
+/* What the files hold, whether the model uses it or not. */
+static void add_tensors(const struct safetensors *safetensors, struct model_report *report)
+{
+    const struct model_config *config = &report->config;
+    int value_dim = config->latent.kv_rank > 0 ? config->latent.kv_rank : config->head_dim;
+    report->tensors = (int64_t)safetensors_count(safetensors);
+    for (size_t i = 0; i < safetensors_count(safetensors); i++) {
+        add_tensor(report, safetensors_at(safetensors, i));
+    }
+    report->kv_bytes_per_token = sizeof(float) * (size_t)config->layers * (size_t)config->kv_heads *
+                                 (size_t)(config->head_dim + value_dim);
+}
+
+bool model_report_make(const char *path, const char *adapter_path, struct model_report *report_out,
+                       struct error *error)
 {
     struct model_report report = {0};
     struct safetensors *safetensors = NULL;
-    if (!model_config_load(path, &report.config, error) ||
-        !safetensors_open(path, &safetensors, error)) {
-        return false;
+    struct adapter *adapter = NULL;
+    bool is_ok = model_config_load(path, &report.config, error) &&
+                 (adapter_path == NULL || adapter_open(adapter_path, &adapter, error)) &&
+                 safetensors_open(path, &safetensors, error);
+    if (is_ok) {
+        add_tensors(safetensors, &report);
+        is_ok = count_weights(safetensors, adapter, &report, error);
     }
-    report.tensors = (int64_t)safetensors_count(safetensors);
-    for (size_t i = 0; i < safetensors_count(safetensors); i++) {
-        add_tensor(&report, safetensors_at(safetensors, i));
-    }
-    const struct model_config *config = &report.config;
-    int value_dim = config->latent.kv_rank > 0 ? config->latent.kv_rank : config->head_dim;
-    report.kv_bytes_per_token = sizeof(float) * (size_t)config->layers * (size_t)config->kv_heads *
-                                (size_t)(config->head_dim + value_dim);
-    bool is_ok = count_weights(safetensors, &report, error);
+    adapter_close(adapter);
     safetensors_close(safetensors);
     if (is_ok) {
         *report_out = report;

@@ -28,8 +28,9 @@ struct model_report {
     size_t kv_bytes_per_token; // of the CPU back end
 };
 
-/* Checks config.json and every tensor's name, shape and dtype as model_open does. */
-MUST_CHECK bool model_report_make(const char *path, struct model_report *report_out,
-                                  struct error *error);
+/* Checks config.json and every tensor's name, shape and dtype as model_open does; those of the
+ * adapter too, unless it is NULL. */
+MUST_CHECK bool model_report_make(const char *path, const char *adapter,
+                                  struct model_report *report_out, struct error *error);
 
 #endif

@@ -360,18 +360,16 @@ static bool check_names(const struct safetensors *safetensors, struct error *err
     return true;
 }
 
-bool safetensors_open(const char *folder, struct safetensors **safetensors_out, struct error *error)
+/* `is_index`: whether `name` is that of an index. */
+static bool open_files(const char *folder, const char *name, bool is_index,
+                       struct safetensors **safetensors_out, struct error *error)
 {
-    static const char index_name[] = "model.safetensors.index.json";
-    static const char single_name[] = "model.safetensors";
     struct safetensors *safetensors = calloc(1, sizeof(*safetensors));
     if (safetensors == NULL) {
         return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the list of tensors");
     }
-    bool is_single =
-        model_json_exists(folder, single_name) || !model_json_exists(folder, index_name);
-    bool is_ok = is_single ? add_shard(safetensors, folder, single_name, error)
-                           : open_index(safetensors, folder, index_name, error);
+    bool is_ok = is_index ? open_index(safetensors, folder, name, error)
+                          : add_shard(safetensors, folder, name, error);
     if (is_ok && safetensors->tensors_count > 0) {
         qsort(safetensors->tensors, safetensors->tensors_count, sizeof(struct tensor), by_name);
         is_ok = check_names(safetensors, error);
@@ -382,6 +380,22 @@ bool safetensors_open(const char *folder, struct safetensors **safetensors_out, 
     }
     *safetensors_out = safetensors;
     return true;
+}
+
+bool safetensors_open(const char *folder, struct safetensors **safetensors_out, struct error *error)
+{
+    static const char index_name[] = "model.safetensors.index.json";
+    static const char single_name[] = "model.safetensors";
+    bool is_index =
+        !model_json_exists(folder, single_name) && model_json_exists(folder, index_name);
+    return open_files(folder, is_index ? index_name : single_name, is_index, safetensors_out,
+                      error);
+}
+
+bool safetensors_open_file(const char *folder, const char *name,
+                           struct safetensors **safetensors_out, struct error *error)
+{
+    return open_files(folder, name, false, safetensors_out, error);
 }
 
 void safetensors_close(struct safetensors *safetensors)
@@ -408,13 +422,22 @@ static int compare_name(const void *key, const void *tensor)
     return strcmp(key, ((const struct tensor *)tensor)->name);
 }
 
+static struct tensor *look(const struct safetensors *safetensors, const char *name)
+{
+    return safetensors->tensors_count == 0
+               ? NULL
+               : bsearch(name, safetensors->tensors, safetensors->tensors_count,
+                         sizeof(struct tensor), compare_name);
+}
+
+const struct tensor *safetensors_find(const struct safetensors *safetensors, const char *name)
+{
+    return look(safetensors, name);
+}
+
 const struct tensor *safetensors_claim(struct safetensors *safetensors, const char *name)
 {
-    if (safetensors->tensors_count == 0) {
-        return NULL;
-    }
-    struct tensor *tensor = bsearch(name, safetensors->tensors, safetensors->tensors_count,
-                                    sizeof(struct tensor), compare_name);
+    struct tensor *tensor = look(safetensors, name);
     if (tensor != NULL) {
         tensor->is_claimed = true;
     }

@@ -30,8 +30,13 @@ struct safetensors;
 
 MUST_CHECK bool safetensors_open(const char *folder, struct safetensors **safetensors_out,
                                  struct error *error);
+/* The one file `name` of the folder. */
+MUST_CHECK bool safetensors_open_file(const char *folder, const char *name,
+                                      struct safetensors **safetensors_out, struct error *error);
 void safetensors_close(struct safetensors *safetensors); // accepts NULL
 
+/* NULL if there is none. */
+const struct tensor *safetensors_find(const struct safetensors *safetensors, const char *name);
 /* Finds and claims; NULL if there is none. */
 const struct tensor *safetensors_claim(struct safetensors *safetensors, const char *name);
 /* Claims every tensor whose name begins so. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "pipeline/model/loader.h"
+#include "pipeline/model/quantized_matrix.h"
 
 /* The embeddings, and the output matrix, which may be the same tensor. */
 static bool load_ends(const struct loader *loader, struct weights *weights)
@@ -13,12 +14,13 @@ static bool load_ends(const struct loader *loader, struct weights *weights)
     const struct model_config *config = loader->config;
     static const char embeddings[] = "model.embed_tokens";
     struct part_spec spec = {embeddings, config->vocabulary, false};
-    struct weight_part part;
+    struct loader_part part;
     if (!loader_find_part(loader, "", &spec, config->hidden, &part)) {
         return false;
     }
     enum kernel_status status = loader->backend->ops->table_open(
-        loader->backend, &part, config->hidden, &weights->embeddings);
+        loader->backend, &part.part, config->hidden, &weights->embeddings);
+    loader_part_close(&part);
     if (status != KERNEL_OK) {
         return loader_failed(loader, embeddings, status);
     }
@@ -51,6 +53,7 @@ static void claim_redundant(const struct loader *loader)
         (void)safetensors_claim(loader->safetensors, "lm_head.weight");
     }
     claim_prediction_layers(loader);
+    quantized_matrix_claim_redundant(loader);
 }
 
 static bool check_surplus(const struct loader *loader)
@@ -58,30 +61,31 @@ static bool check_surplus(const struct loader *loader)
     size_t count = 0;
     claim_redundant(loader);
     const struct tensor *tensor = safetensors_unclaimed(loader->safetensors, &count);
-    return tensor == NULL || error_set(loader->error, ERROR_CONFIG, "invalid_weights", NULL,
-                                       "config.json has no place for tensor %s (%zu such tensors)",
-                                       tensor->name, count);
+    if (tensor != NULL) {
+        return error_set(loader->error, ERROR_CONFIG, "invalid_weights", NULL,
+                         "config.json has no place for tensor %s (%zu such tensors)", tensor->name,
+                         count);
+    }
+    return loader->adapter == NULL || adapter_check_surplus(loader->adapter, loader->error);
 }
 
-bool weights_open(const struct model_config *config, enum weight_format format,
-                  struct backend *backend, struct safetensors *safetensors,
-                  struct weights **weights_out, struct error *error)
+bool weights_open(const struct loader *loader, struct weights **weights_out)
 {
-    struct loader loader = {config, format, backend, safetensors, error};
+    const struct model_config *config = loader->config;
     struct weights *weights = calloc(1, sizeof(*weights));
     struct layer_weights *layers = calloc((size_t)config->layers, sizeof(*layers));
     if (weights == NULL || layers == NULL) {
         free(weights);
         free(layers);
-        return loader_failed(&loader, "the list of layers", KERNEL_OUT_OF_MEMORY);
+        return loader_failed(loader, "the list of layers", KERNEL_OUT_OF_MEMORY);
     }
-    *weights =
-        (struct weights){.backend = backend, .layers = layers, .layers_count = config->layers};
-    bool is_ok = load_ends(&loader, weights);
+    *weights = (struct weights){
+        .backend = loader->backend, .layers = layers, .layers_count = config->layers};
+    bool is_ok = load_ends(loader, weights);
     for (int i = 0; is_ok && i < config->layers; i++) {
-        is_ok = layer_weights_load(&loader, i, &weights->layers[i]);
+        is_ok = layer_weights_load(loader, i, &weights->layers[i]);
     }
-    if (!is_ok || !check_surplus(&loader)) {
+    if (!is_ok || !check_surplus(loader)) {
         weights_close(weights);
         return false;
     }

@@ -4,8 +4,7 @@
 
 #include "kernels/backend.h"
 #include "pipeline/model/layer_weights.h"
-#include "pipeline/model/model_config.h"
-#include "pipeline/model/safetensors.h"
+#include "pipeline/model/loader.h"
 #include "schemas/base/error.h"
 
 struct weights {
@@ -17,11 +16,9 @@ struct weights {
     struct weight *lm_head; // [vocabulary, hidden]
 };
 
-/* Copies every tensor that `config` calls for; one that is missing, left over or of another shape
- * is an error that names it. */
-MUST_CHECK bool weights_open(const struct model_config *config, enum weight_format format,
-                             struct backend *backend, struct safetensors *safetensors,
-                             struct weights **weights_out, struct error *error);
+/* Loads every tensor that the loader's config calls for; one that is missing, left over or of
+ * another shape is an error that names it. */
+MUST_CHECK bool weights_open(const struct loader *loader, struct weights **weights_out);
 void weights_close(struct weights *weights); // accepts NULL
 
 #endif

@@ -19,6 +19,7 @@ void model_runner_open(struct model_runner *runner, const char *path,
     struct model_options model_options = {
         .weights = options->weights == WEIGHTS_AUTO ? WEIGHTS_F32 : options->weights,
         .kv_format = options->kv_format,
+        .adapter = options->adapter,
         .block_tokens = options->block_tokens == 0 ? RUNNER_BLOCK_TOKENS : options->block_tokens,
     };
     check(backend_open(&options->backend, &runner->backend, &error), &error);

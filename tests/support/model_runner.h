@@ -23,6 +23,7 @@ struct runner_options {
     int block_tokens;           // 0: RUNNER_BLOCK_TOKENS
     enum weight_format weights; // AUTO: f32
     enum kv_format kv_format;
+    const char *adapter; // or NULL
 };
 
 /* Ends the test with a message on failure. Room for one sequence of the whole context. */

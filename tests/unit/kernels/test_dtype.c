@@ -52,6 +52,25 @@ static void test_f16_reads_zeros_subnormals_and_specials(void **state)
     assert_true(isnan(read_one(0x7e00, DTYPE_F16)));
 }
 
+static void test_f8_reads_zeros_subnormals_and_specials(void **state)
+{
+    (void)state;
+    assert_true(read_one(0x00, DTYPE_F8_E4M3) == 0.0f);
+    assert_true(signbit(read_one(0x80, DTYPE_F8_E4M3)) != 0);
+    assert_true(read_one(0x01, DTYPE_F8_E4M3) == 0x1p-9f);
+    assert_true(read_one(0x87, DTYPE_F8_E4M3) == -7 * 0x1p-9f);
+    assert_true(read_one(0x08, DTYPE_F8_E4M3) == 0x1p-6f);
+    assert_true(read_one(0x38, DTYPE_F8_E4M3) == 1.0f);
+    assert_true(read_one(0xc5, DTYPE_F8_E4M3) == -3.25f);
+    assert_true(read_one(0x7e, DTYPE_F8_E4M3) == 448.0f);
+    assert_true(isnan(read_one(0x7f, DTYPE_F8_E4M3)) && isnan(read_one(0xff, DTYPE_F8_E4M3)));
+    assert_true(read_one(0x01, DTYPE_F8_E5M2) == 0x1p-16f);
+    assert_true(read_one(0xbe, DTYPE_F8_E5M2) == -1.5f);
+    assert_true(read_one(0x7b, DTYPE_F8_E5M2) == 57344.0f);
+    assert_true(read_one(0xfc, DTYPE_F8_E5M2) == -INFINITY);
+    assert_true(isnan(read_one(0x7d, DTYPE_F8_E5M2)));
+}
+
 static void test_f32_is_copied_from_any_alignment(void **state)
 {
     (void)state;
@@ -69,6 +88,7 @@ int main(void)
         cmocka_unit_test(test_bf16_survives_the_way_there_and_back),
         cmocka_unit_test(test_bf16_rounds_to_the_nearest_and_ties_to_even),
         cmocka_unit_test(test_f16_reads_zeros_subnormals_and_specials),
+        cmocka_unit_test(test_f8_reads_zeros_subnormals_and_specials),
         cmocka_unit_test(test_f32_is_copied_from_any_alignment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

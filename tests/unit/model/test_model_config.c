@@ -318,8 +318,8 @@ static void test_what_is_not_supported_is_named(void **state)
     assert_refused("{" LLAMA ",\"hidden_act\":\"gelu\"}", "hidden_act gelu is not supported");
     assert_refused("{" LLAMA ",\"dtype\":\"float8_e4m3fn\"}",
                    "dtype float8_e4m3fn is not supported");
-    assert_refused("{" LLAMA ",\"quantization_config\":{\"quant_method\":\"awq\"}}",
-                   "quantization awq is not supported");
+    assert_refused("{" LLAMA ",\"quantization_config\":{\"quant_method\":\"hqq\"}}",
+                   "quantization hqq is not supported");
     assert_refused("{" LLAMA ",\"rope_parameters\":{\"rope_type\":\"dynamic\",\"factor\":4}}",
                    "rope scaling dynamic is not supported");
     assert_refused("{" LLAMA ",\"rope_scaling\":{\"factor\":4}}", "rope_scaling without");

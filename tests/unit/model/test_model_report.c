@@ -35,7 +35,7 @@ static void test_counts_parameters_and_memory_without_loading(void **state)
     struct model_report report;
     struct error error = {0};
     tiny_model_write(&tiny, path);
-    assert_true(model_report_make(path, &report, &error));
+    assert_true(model_report_make(path, NULL, &report, &error));
     tiny_model_remove(path);
     assert_int_equal(report.config.layers, 2);
     assert_int_equal(report.tensors, 3 + 2 * 9);
@@ -60,11 +60,11 @@ static void test_refuses_what_the_loader_refuses(void **state)
     struct error error = {0};
     tiny_model_write(&tiny, path);
     tiny_model_put(path, "model.safetensors", "short", 5);
-    assert_false(model_report_make(path, &report, &error));
+    assert_false(model_report_make(path, NULL, &report, &error));
     assert_non_null(strstr(error.message, "model.safetensors"));
     error = (struct error){0};
     tiny_model_put(path, "config.json", "{", 1);
-    assert_false(model_report_make(path, &report, &error));
+    assert_false(model_report_make(path, NULL, &report, &error));
     assert_non_null(strstr(error.message, "config.json"));
     tiny_model_remove(path);
 }

@@ -7,6 +7,7 @@
 #include "tests/support/cmocka.h"
 #include "tests/support/local_fixture.h"
 #include "tests/support/seed.h"
+#include "tests/support/tiny_model.h"
 
 /* One of several kinds of request, greedy and sampled, short and long. */
 static json_t *mixed_body(int index)
@@ -253,7 +254,8 @@ static void test_models_that_do_not_fit_are_refused(void **state)
     struct error error = {0};
     struct pool *pool = NULL;
     assert_true(pool_open(1, &pool, &error));
-    struct local_model_options models[] = {{"a", SCRIBE, 0.7}, {"b", SCRIBE, 0.7}};
+    struct local_model_options models[] = {{.name = "a", .path = SCRIBE, .kv_share = 0.7},
+                                           {.name = "b", .path = SCRIBE, .kv_share = 0.7}};
     struct local_options options = {
         .models = models,
         .models_count = 2,
@@ -272,6 +274,46 @@ static void test_models_that_do_not_fit_are_refused(void **state)
     pool_close(pool);
 }
 
+static void test_served_by_names_the_adapter(void **state)
+{
+    (void)state;
+    static const struct tiny_model tiny = {
+        .hidden = 24, .intermediate = 28, .layers = 2, .heads = 3, .kv_heads = 1, .head_dim = 8};
+    struct error error = {0};
+    struct pool *pool = NULL;
+    struct local *local = NULL;
+    char path[TINY_MODEL_PATH];
+    tiny_model_write(&tiny, path);
+    assert_true(pool_open(1, &pool, &error));
+    const struct local_model_options models[] = {
+        {.name = "base", .path = path, .adapter = ""},
+        {.name = "base", .path = path, .adapter = SOURCE_DIR "/tests/golden/model/adapter-plain/"}};
+    const struct local_options options = {
+        .models = models,
+        .models_count = 2,
+        .kv_cache_bytes = 1 << 20,
+        .max_num_seqs = 1,
+        .max_num_batched_tokens = 64,
+        .may_lack_tokenizer = true,
+        .calls_max = 1,
+        .pool = pool,
+    };
+    if (!local_open(&options, &local, &error)) {
+        fail_msg("%s", error.message);
+    }
+    const struct served_by *plain = local_served_by(local, 0);
+    const struct served_by *adapted = local_served_by(local, 1);
+    assert_true(bytes_equal_text(plain->model, "base"));
+    assert_true(bytes_equal_text(adapted->model, "base+adapter-plain"));
+    assert_int_equal(plain->weights_hash.size, adapted->weights_hash.size);
+    assert_true(memcmp(plain->weights_hash.data, adapted->weights_hash.data,
+                       plain->weights_hash.size) != 0);
+    struct generator *generator = local_generator(local);
+    generator->ops->close(generator);
+    pool_close(pool);
+    tiny_model_remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +325,7 @@ int main(void)
         cmocka_unit_test(test_a_full_generator_takes_more_after_a_poll),
         cmocka_unit_test(test_opens_and_closes_with_nothing_inside),
         cmocka_unit_test(test_models_that_do_not_fit_are_refused),
+        cmocka_unit_test(test_served_by_names_the_adapter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
