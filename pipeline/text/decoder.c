@@ -8,7 +8,7 @@
 #include "pipeline/text/pattern.h"
 #include "pipeline/text/tokenizer_json.h"
 
-enum map_kind { MAP_REPLACE, MAP_METASPACE, MAP_BYTE_LEVEL };
+enum map_kind { MAP_REPLACE, MAP_METASPACE, MAP_BYTE_LEVEL, MAP_WORDPIECE };
 
 /* What is done to each token alone. */
 struct map {
@@ -16,6 +16,7 @@ struct map {
     struct pattern *pattern; // what becomes `content`
     struct bytes content;    // borrowed from the JSON
     bool removes_first;      // Metaspace: at the start of the text it goes without replacement
+    bool cleans_up;          // WordPiece
 };
 
 /* The order that is accepted. */
@@ -88,6 +89,14 @@ static bool read_metaspace(struct chain *chain, const json_t *json, struct error
     return pattern_open(replacement, false, &map->pattern, error);
 }
 
+static bool read_wordpiece(struct chain *chain, const json_t *json, struct error *error)
+{
+    struct map *map = add_map(chain, MAP_WORDPIECE, "WordPiece", error);
+    chain->decoder->has_beginning = true;
+    return map != NULL && member_text(json, "prefix", &map->content, error) &&
+           member_bool(json, "cleanup", true, &map->cleans_up, error);
+}
+
 static bool read_byte_level(struct chain *chain, const json_t *json, struct error *error)
 {
     (void)json;
@@ -148,7 +157,8 @@ static bool read_one(struct chain *chain, const json_t *json, struct bytes type,
                  {"ByteLevel", read_byte_level},
                  {"ByteFallback", read_byte_fallback},
                  {"Fuse", read_fuse},
-                 {"Strip", read_strip}};
+                 {"Strip", read_strip},
+                 {"WordPiece", read_wordpiece}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (bytes_equal_text(type, kinds[i].type)) {
             return kinds[i].read(chain, json, error);
@@ -210,6 +220,65 @@ static bool replace_all(struct chain *chain, const struct map *map, bool is_begi
     return is_good;
 }
 
+/* Every `from` in the text becomes `to`. */
+static bool replace_text(struct chain *chain, const char *from, const char *to, struct buffer *text,
+                         struct error *error)
+{
+    struct map map = {.content = bytes_of(to)};
+    if (text->size == 0 || strstr(text->data, from) == NULL) {
+        return true;
+    }
+    bool is_good = pattern_open(bytes_of(from), false, &map.pattern, error) &&
+                   replace_all(chain, &map, false, text, error);
+    pattern_close(map.pattern);
+    return is_good;
+}
+
+/* English as it is written: what BERT's own decoding does to each token. */
+static bool clean_up(struct chain *chain, struct buffer *text, struct error *error)
+{
+    static const char *const changes[][2] = {
+        {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        if (!replace_text(chain, changes[i][0], changes[i][1], text, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A token that goes on with a word loses its prefix, any other begins with a space. */
+static bool decode_wordpiece(struct chain *chain, const struct map *map, bool is_beginning,
+                             struct buffer *text, struct error *error)
+{
+    struct bytes prefix = map->content;
+    struct buffer joined;
+    buffer_init(&joined, text->size_max);
+    bool continues = text->size >= prefix.size && prefix.size > 0 &&
+                     memcmp(text->data, prefix.data, prefix.size) == 0;
+    size_t removed = continues && !is_beginning ? prefix.size : 0;
+    buffer_append_text(&joined, is_beginning || continues ? "" : " ");
+    buffer_append(&joined, buffer_bytes(text).data + removed, text->size - removed);
+    buffer_clear(text);
+    buffer_append_bytes(text, buffer_bytes(&joined));
+    text->has_failed = text->has_failed || buffer_failed(&joined);
+    buffer_close(&joined);
+    return !map->cleans_up || clean_up(chain, text, error);
+}
+
+static void decode_byte_level(struct buffer *text)
+{
+    struct buffer bytes;
+    buffer_init(&bytes, text->size_max);
+    if (byte_alphabet_decode(buffer_bytes(text), &bytes)) {
+        buffer_clear(text);
+        buffer_append_bytes(text, buffer_bytes(&bytes));
+    }
+    buffer_close(&bytes);
+}
+
 static bool decode_token(struct chain *chain, struct bytes name, bool is_beginning,
                          struct buffer *text, struct error *error)
 {
@@ -217,19 +286,13 @@ static bool decode_token(struct chain *chain, struct bytes name, bool is_beginni
     buffer_append_bytes(text, name);
     for (size_t i = 0; i < chain->count; i++) {
         const struct map *map = &chain->maps[i];
-        if (map->kind != MAP_BYTE_LEVEL) {
-            if (!replace_all(chain, map, is_beginning, text, error)) {
-                return false;
-            }
-            continue;
+        if (map->kind == MAP_BYTE_LEVEL) {
+            decode_byte_level(text);
+        } else if (map->kind == MAP_WORDPIECE
+                       ? !decode_wordpiece(chain, map, is_beginning, text, error)
+                       : !replace_all(chain, map, is_beginning, text, error)) {
+            return false;
         }
-        struct buffer bytes;
-        buffer_init(&bytes, text->size_max);
-        if (byte_alphabet_decode(buffer_bytes(text), &bytes)) {
-            buffer_clear(text);
-            buffer_append_bytes(text, buffer_bytes(&bytes));
-        }
-        buffer_close(&bytes);
     }
     return !buffer_failed(text) ||
            error_set(error, ERROR_INVALID, NULL, NULL,

@@ -4,16 +4,25 @@
 #include <stdlib.h>
 
 #include "pipeline/text/tokenizer_json.h"
+#include "pipeline/text/unicode_classes.h"
 #include "pipeline/text/unicode_form.h"
 #include "pipeline/text/utf8.h"
 
-enum step_kind { STEP_FORM, STEP_PREPEND, STEP_REPLACE, STEP_STRIP };
+enum step_kind { STEP_FORM, STEP_MAP, STEP_PREPEND, STEP_REPLACE, STEP_STRIP };
 
-enum { CONTENT_SIZE_MAX = 4096 }; // of what Prepend and Replace insert; in use it is one character
+enum {
+    CONTENT_SIZE_MAX = 4096, // of what Prepend and Replace insert; in use it is one character
+    MAPPED_MAX = 3,          // characters that a map makes of one
+};
+
+/* What becomes of a character; returns how many are in mapped_out. */
+typedef size_t character_map(int32_t c, int32_t mapped_out[MAPPED_MAX]);
 
 struct step {
     enum step_kind kind;
     struct unicode_form *form;
+    character_map *map;
+    char ascii[0x80]; // what the map makes of ASCII; 0: not one character of ASCII
     struct pattern *pattern;
     struct buffer content;
     bool strips_left;
@@ -55,6 +64,97 @@ static bool open_form(struct step *step, enum unicode_form_kind kind, struct err
     return true;
 }
 
+static size_t clean(int32_t c, int32_t mapped_out[MAPPED_MAX])
+{
+    bool is_space = c == '\t' || c == '\n' || c == '\r' || utf8_is_space(c);
+    mapped_out[0] = is_space ? ' ' : c;
+    return unicode_is_control(c) ? 0 : 1;
+}
+
+static size_t space_ideograph(int32_t c, int32_t mapped_out[MAPPED_MAX])
+{
+    if (!unicode_is_ideograph(c)) {
+        mapped_out[0] = c;
+        return 1;
+    }
+    mapped_out[0] = ' ';
+    mapped_out[1] = c;
+    mapped_out[2] = ' ';
+    return 3;
+}
+
+static size_t drop_mark(int32_t c, int32_t mapped_out[MAPPED_MAX])
+{
+    mapped_out[0] = c;
+    return unicode_is_mark(c) ? 0 : 1;
+}
+
+static size_t drop_nonspacing_mark(int32_t c, int32_t mapped_out[MAPPED_MAX])
+{
+    mapped_out[0] = c;
+    return unicode_is_nonspacing_mark(c) ? 0 : 1;
+}
+
+static size_t lower(int32_t c, int32_t mapped_out[MAPPED_MAX])
+{
+    return unicode_lower(c, mapped_out);
+}
+
+static void open_map(struct step *step, character_map *map)
+{
+    step->kind = STEP_MAP;
+    step->map = map;
+    for (int32_t c = 1; c < 0x80; c++) {
+        int32_t mapped[MAPPED_MAX];
+        bool is_one = map(c, mapped) == 1 && mapped[0] < 0x80;
+        step->ascii[c] = (char)(is_one ? mapped[0] : 0);
+    }
+}
+
+static struct step *add_step(struct normalizer *normalizer, struct error *error)
+{
+    if (normalizer->count == STEPS_MAX) {
+        (void)error_set(error, ERROR_INVALID, NULL, NULL, "more than %d normalizers", STEPS_MAX);
+        return NULL;
+    }
+    return &normalizer->steps[normalizer->count++];
+}
+
+static bool add_map(struct normalizer *normalizer, character_map *map, struct error *error)
+{
+    struct step *step = add_step(normalizer, error);
+    if (step != NULL) {
+        open_map(step, map);
+    }
+    return step != NULL;
+}
+
+/* BertNormalizer is a sequence of its own. Without a word about accents they go where letters
+ * become lower case. */
+static bool open_bert(struct normalizer *normalizer, const json_t *json, struct error *error)
+{
+    bool cleans = true;
+    bool spaces_ideographs = true;
+    bool lowers = true;
+    bool strips_accents = false;
+    if (!member_bool(json, "clean_text", true, &cleans, error) ||
+        !member_bool(json, "handle_chinese_chars", true, &spaces_ideographs, error) ||
+        !member_bool(json, "lowercase", true, &lowers, error) ||
+        !member_bool(json, "strip_accents", lowers, &strips_accents, error) ||
+        (cleans && !add_map(normalizer, clean, error)) ||
+        (spaces_ideographs && !add_map(normalizer, space_ideograph, error))) {
+        return false;
+    }
+    if (strips_accents) {
+        struct step *form = add_step(normalizer, error);
+        if (form == NULL || !open_form(form, FORM_NFD, error) ||
+            !add_map(normalizer, drop_nonspacing_mark, error)) {
+            return false;
+        }
+    }
+    return !lowers || add_map(normalizer, lower, error);
+}
+
 static bool open_step(struct step *step, const json_t *json, struct bytes type, struct error *error)
 {
     static const char *const forms[] = {
@@ -78,16 +178,21 @@ static bool open_step(struct step *step, const json_t *json, struct bytes type, 
         return member_bool(json, "strip_left", true, &step->strips_left, error) &&
                member_bool(json, "strip_right", true, &step->strips_right, error);
     }
+    if (bytes_equal_text(type, "Lowercase") || bytes_equal_text(type, "StripAccents")) {
+        open_map(step, bytes_equal_text(type, "Lowercase") ? lower : drop_mark);
+        return true;
+    }
     return refuse_type("normalizer", type, error);
 }
 
 static bool open_one(struct normalizer *normalizer, const json_t *json, struct bytes type,
                      struct error *error)
 {
-    if (normalizer->count == STEPS_MAX) {
-        return error_set(error, ERROR_INVALID, NULL, NULL, "more than %d normalizers", STEPS_MAX);
+    if (bytes_equal_text(type, "BertNormalizer")) {
+        return open_bert(normalizer, json, error);
     }
-    return open_step(&normalizer->steps[normalizer->count++], json, type, error);
+    struct step *step = add_step(normalizer, error);
+    return step != NULL && open_step(step, json, type, error);
 }
 
 /* A sequence in a sequence is unrolled; JSON's own depth limit bounds the recursion. */
@@ -166,6 +271,45 @@ static bool run_replace(const struct step *step, struct pattern_scratch *scratch
     return true;
 }
 
+static void map_character(const struct step *step, int32_t c, struct buffer *out)
+{
+    int32_t mapped[MAPPED_MAX];
+    size_t count = step->map(c, mapped);
+    for (size_t i = 0; i < count; i++) {
+        char text[UTF8_SIZE_MAX];
+        buffer_append(out, text, utf8_encode(mapped[i], text));
+    }
+}
+
+/* Maps what is at the start of `text` and ASCII; returns how much that is. */
+static size_t map_ascii(const struct step *step, struct bytes text, struct buffer *out)
+{
+    enum { PART = 4096 };
+    char part[PART];
+    size_t count = 0;
+    while (count < text.size && count < PART && (unsigned char)text.data[count] < 0x80 &&
+           step->ascii[(unsigned char)text.data[count]] != 0) {
+        part[count] = step->ascii[(unsigned char)text.data[count]];
+        count++;
+    }
+    buffer_append(out, part, count);
+    return count;
+}
+
+static void run_map(const struct step *step, struct bytes *text, struct buffer *out)
+{
+    struct bytes rest = *text;
+    while (rest.size > 0) {
+        size_t size = map_ascii(step, rest, out);
+        if (size == 0) {
+            map_character(step, utf8_decode(rest.data, &size), out);
+        }
+        rest.data += size;
+        rest.size -= size;
+    }
+    *text = buffer_bytes(out);
+}
+
 static void run_strip(const struct step *step, struct bytes *text)
 {
     size_t size = 0;
@@ -196,6 +340,9 @@ static bool run_step(const struct step *step, struct pattern_scratch *scratch, s
             buffer_append_bytes(out, *text);
             *text = buffer_bytes(out);
         }
+        return true;
+    case STEP_MAP:
+        run_map(step, text, out);
         return true;
     case STEP_REPLACE:
         return run_replace(step, scratch, text, out, error);

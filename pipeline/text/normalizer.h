@@ -1,5 +1,5 @@
 /* normalizer: the changes that a tokenizer.json makes to text before it is split: Unicode forms,
- * Prepend, Replace, Strip, in sequence. Immutable after open.
+ * letter case, accents, Prepend, Replace, Strip, in sequence. Immutable after open.
  */
 #ifndef PIPELINE_TEXT_NORMALIZER_H
 #define PIPELINE_TEXT_NORMALIZER_H

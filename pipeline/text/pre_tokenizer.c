@@ -3,12 +3,13 @@
 
 #include <stdlib.h>
 
+#include "pipeline/text/unicode_classes.h"
 #include "pipeline/text/utf8.h"
 #include "pipeline/text/word_scanner.h"
 
 enum step_kind {
     STEP_SCAN,         // a split by hand-written code
-    STEP_SPLIT,        // a split by a pattern
+    STEP_SPLIT,        // a split by a pattern or a class of characters
     STEP_METASPACE,    // spaces become a visible character, one may be put in front
     STEP_PREFIX_SPACE, // a space is put in front
 };
@@ -28,6 +29,7 @@ struct step {
     enum step_kind kind;
     enum word_scanner scanner;
     struct pattern *pattern;
+    bool (*is_match)(int32_t c); // instead of a pattern
     enum behavior behavior;
     bool is_inverted;
     char replacement[UTF8_SIZE_MAX]; // of a space
@@ -70,6 +72,18 @@ static bool add_split(struct pre_tokenizer *pre_tokenizer, const char *expressio
     step->behavior = behavior;
     step->is_inverted = is_inverted;
     return pattern_open(bytes_of(expression), true, &step->pattern, error);
+}
+
+static bool add_class_split(struct pre_tokenizer *pre_tokenizer, bool (*is_match)(int32_t c),
+                            enum behavior behavior, struct error *error)
+{
+    struct step *step = add_step(pre_tokenizer, STEP_SPLIT, error);
+    if (step == NULL) {
+        return false;
+    }
+    step->behavior = behavior;
+    step->is_match = is_match;
+    return true;
 }
 
 static bool read_behavior(const json_t *json, enum behavior *behavior_out, struct error *error)
@@ -194,8 +208,8 @@ static bool open_digits(struct pre_tokenizer *pre_tokenizer, const json_t *json,
 {
     bool is_individual = false;
     return member_bool(json, "individual_digits", false, &is_individual, error) &&
-           add_split(pre_tokenizer, "\\p{N}",
-                     is_individual ? BEHAVIOR_ISOLATED : BEHAVIOR_CONTIGUOUS, false, error);
+           add_class_split(pre_tokenizer, unicode_is_numeric,
+                           is_individual ? BEHAVIOR_ISOLATED : BEHAVIOR_CONTIGUOUS, error);
 }
 
 static bool open_punctuation(struct pre_tokenizer *pre_tokenizer, const json_t *json,
@@ -203,7 +217,14 @@ static bool open_punctuation(struct pre_tokenizer *pre_tokenizer, const json_t *
 {
     enum behavior behavior = BEHAVIOR_ISOLATED;
     return (json_object_get(json, "behavior") == NULL || read_behavior(json, &behavior, error)) &&
-           add_split(pre_tokenizer, "[\\p{P}!-/:-@\\[-`{-~]", behavior, false, error);
+           add_class_split(pre_tokenizer, unicode_is_punctuation, behavior, error);
+}
+
+static bool open_bert(struct pre_tokenizer *pre_tokenizer, const json_t *json, struct error *error)
+{
+    (void)json;
+    return add_class_split(pre_tokenizer, utf8_is_space, BEHAVIOR_REMOVED, error) &&
+           add_class_split(pre_tokenizer, unicode_is_punctuation, BEHAVIOR_ISOLATED, error);
 }
 
 static bool open_one(struct pre_tokenizer *pre_tokenizer, const json_t *json, struct bytes type,
@@ -216,7 +237,8 @@ static bool open_one(struct pre_tokenizer *pre_tokenizer, const json_t *json, st
                  {"ByteLevel", open_byte_level},
                  {"Metaspace", open_metaspace},
                  {"Digits", open_digits},
-                 {"Punctuation", open_punctuation}};
+                 {"Punctuation", open_punctuation},
+                 {"BertPreTokenizer", open_bert}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (bytes_equal_text(type, kinds[i].type)) {
             return kinds[i].open(pre_tokenizer, json, error);
@@ -226,7 +248,7 @@ static bool open_one(struct pre_tokenizer *pre_tokenizer, const json_t *json, st
         return add_split(pre_tokenizer, "\\w+|[^\\w\\s]+", BEHAVIOR_REMOVED, true, error);
     }
     if (bytes_equal_text(type, "WhitespaceSplit")) {
-        return add_split(pre_tokenizer, "\\s", BEHAVIOR_REMOVED, false, error);
+        return add_class_split(pre_tokenizer, utf8_is_space, BEHAVIOR_REMOVED, error);
     }
     return refuse_type("pre_tokenizer", type, error);
 }
@@ -383,6 +405,33 @@ static bool add_part(struct split *split, size_t start, size_t end, bool is_matc
     return emit(split, held_start, held_end, error);
 }
 
+/* The next character at or after the walk's place that is in the class. */
+static struct pattern_match next_in_class(bool (*is_match)(int32_t c), struct bytes text,
+                                          struct pattern_walk *walk)
+{
+    while (walk->from < text.size) {
+        size_t size = 0;
+        size_t start = walk->from;
+        int32_t c = utf8_decode(text.data + start, &size);
+        walk->from = start + size;
+        if (is_match(c)) {
+            return (struct pattern_match){start, walk->from};
+        }
+    }
+    return (struct pattern_match){SIZE_MAX, SIZE_MAX};
+}
+
+static bool next_match(const struct step *step, struct pattern_scratch *scratch, struct bytes text,
+                       struct pattern_walk *walk, struct pattern_match *match_out,
+                       struct error *error)
+{
+    if (step->is_match != NULL) {
+        *match_out = next_in_class(step->is_match, text, walk);
+        return true;
+    }
+    return pattern_next(step->pattern, scratch, text, walk, match_out, error);
+}
+
 static bool run_split(struct run *run, size_t index, struct piece piece, struct error *error)
 {
     const struct step *step = &run->pre_tokenizer->steps[index];
@@ -391,8 +440,7 @@ static bool run_split(struct run *run, size_t index, struct piece piece, struct 
     size_t done = 0;
     for (;;) {
         struct pattern_match match = {0, 0};
-        if (!pattern_next(step->pattern, &run->scratch->pattern, piece.text, &walk, &match,
-                          error)) {
+        if (!next_match(step, &run->scratch->pattern, piece.text, &walk, &match, error)) {
             return false;
         }
         if (match.start == SIZE_MAX) {

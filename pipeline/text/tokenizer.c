@@ -36,7 +36,11 @@ static void encoding_close(struct encoding *encoding)
 static bool encode_word(void *context, struct bytes word, struct error *error)
 {
     struct encoding *encoding = context;
-    return bpe_encode(&encoding->tokenizer->bpe, &encoding->merging, word, encoding->out, error);
+    const struct tokenizer *tokenizer = encoding->tokenizer;
+    if (tokenizer->is_wordpiece) {
+        return wordpiece_encode(&tokenizer->wordpiece, word, encoding->out, error);
+    }
+    return bpe_encode(&tokenizer->bpe, &encoding->merging, word, encoding->out, error);
 }
 
 static bool encode_words(struct encoding *encoding, struct bytes text, bool is_first,

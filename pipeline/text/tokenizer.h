@@ -1,10 +1,10 @@
 /* tokenizer: text to token ids and back, as a Hugging Face tokenizer.json says.
  *
- * Supported: model BPE, byte-level or with byte fallback; normalizers NFC, NFD, NFKC, NFKD,
- * Prepend, Replace, Strip; pre_tokenizers ByteLevel, Split, Metaspace, Digits, Punctuation,
- * Whitespace, WhitespaceSplit; post_processors TemplateProcessing, ByteLevel, RobertaProcessing,
- * BertProcessing; decoders ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip; Sequence of
- * each. Anything else is refused by name. "truncation" and "padding" are ignored: they are about
+ * Supported: models BPE, byte-level or with byte fallback, and WordPiece; normalizers NFC, NFD,
+ * NFKC, NFKD, BertNormalizer, Lowercase, StripAccents, Prepend, Replace, Strip; pre_tokenizers
+ * ByteLevel, Split, Metaspace, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer;
+ * post_processors TemplateProcessing, ByteLevel, RobertaProcessing, BertProcessing; decoders
+ * ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, WordPiece; Sequence of each. Anything else is refused by name. "truncation" and "padding" are ignored: they are about
  * training batches.
  *
  * Immutable after open: any number of threads may use one at once. Each call has its own scratch.

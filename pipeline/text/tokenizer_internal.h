@@ -12,6 +12,7 @@
 #include "pipeline/text/pre_tokenizer.h"
 #include "pipeline/text/tokenizer.h"
 #include "pipeline/text/vocabulary.h"
+#include "pipeline/text/wordpiece.h"
 
 struct tokenizer {
     struct vocabulary names; // every token as the file spells it, added ones too
@@ -20,6 +21,8 @@ struct tokenizer {
     struct pre_tokenizer *pre_tokenizer;
     struct added_tokens raw_added;        // looked for in the text as it came
     struct added_tokens normalized_added; // looked for in normalized text
+    bool is_wordpiece;
+    struct wordpiece wordpiece; // or:
     struct bpe bpe;
     struct post_processor post_processor;
     struct decoder decoder;

@@ -136,7 +136,7 @@ static bool load_added(struct tokenizer *tokenizer, const json_t *added, struct 
 /* --- The whole --- */
 
 /* Older files do not name the type of a BPE model. */
-static bool check_model(const json_t *model, struct error *error)
+static bool check_model(const json_t *model, bool *is_wordpiece_out, struct error *error)
 {
     struct bytes type = bytes_of("BPE");
     if (!json_is_object(model)) {
@@ -145,7 +145,8 @@ static bool check_model(const json_t *model, struct error *error)
     if (json_object_get(model, "type") != NULL && !member_text(model, "type", &type, error)) {
         return false;
     }
-    if (!bytes_equal_text(type, "BPE")) {
+    *is_wordpiece_out = bytes_equal_text(type, "WordPiece");
+    if (!*is_wordpiece_out && !bytes_equal_text(type, "BPE")) {
         return refuse_type("model", type, error);
     }
     return json_is_object(json_object_get(model, "vocab")) ||
@@ -173,14 +174,16 @@ static bool load_tokens(struct tokenizer *tokenizer, const json_t *root, const j
     // The model is read before the added tokens join the names: only its own take part in merges.
     bool is_byte_level = pre_tokenizer_is_byte_level(tokenizer->pre_tokenizer);
     return load_names(&tokenizer->names, vocabulary, error) &&
-           bpe_load(&tokenizer->bpe, model, &tokenizer->names, is_byte_level, error) &&
+           (tokenizer->is_wordpiece
+                ? wordpiece_load(&tokenizer->wordpiece, model, &tokenizer->names, error)
+                : bpe_load(&tokenizer->bpe, model, &tokenizer->names, is_byte_level, error)) &&
            load_added(tokenizer, added, error);
 }
 
 static bool load(struct tokenizer *tokenizer, const json_t *root, struct error *error)
 {
     const json_t *model = json_object_get(root, "model");
-    return check_model(model, error) &&
+    return check_model(model, &tokenizer->is_wordpiece, error) &&
            normalizer_open(json_object_get(root, "normalizer"), &tokenizer->normalizer, error) &&
            pre_tokenizer_open(json_object_get(root, "pre_tokenizer"), &tokenizer->pre_tokenizer,
                               error) &&
@@ -236,6 +239,7 @@ void tokenizer_close(struct tokenizer *tokenizer)
     pre_tokenizer_close(tokenizer->pre_tokenizer);
     added_tokens_close(&tokenizer->raw_added);
     added_tokens_close(&tokenizer->normalized_added);
+    wordpiece_close(&tokenizer->wordpiece);
     bpe_close(&tokenizer->bpe);
     decoder_close(&tokenizer->decoder);
     free(tokenizer);

@@ -3,7 +3,7 @@
 
     pip install tokenizers==0.23.3 && ./make_goldens.py
 
-Writes byte-level.json and metaspace.json (both trained on the sentences below) and goldens.jsonl,
+Writes byte-level.json, metaspace.json and wordpiece.json (all trained on the sentences below) and goldens.jsonl,
 what Hugging Face tokenizers makes of TEXTS with each. tests/unit/text/test_tokenizer.c must agree
 exactly.
 """
@@ -116,9 +116,22 @@ def metaspace():
     return tokenizer
 
 
+def wordpiece():
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=20))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=400, show_progress=False, special_tokens=special)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer
+
+
 def main():
     with open(HERE / "goldens.jsonl", "w", encoding="utf-8") as goldens:
-        for name, tokenizer in (("byte-level", byte_level()), ("metaspace", metaspace())):
+        for name, tokenizer in (("byte-level", byte_level()), ("metaspace", metaspace()),
+                                ("wordpiece", wordpiece())):
             path = HERE / f"{name}.json"
             path.write_text(tokenizer.to_str(), encoding="utf-8")
             tokenizer = Tokenizer.from_file(str(path))

@@ -91,7 +91,7 @@ static void test_refuses_orders_that_it_would_get_wrong(void **state)
         "{\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}",
         "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": \"Strip\", "
         "\"content\": \" \", \"start\": 1, \"stop\": 1}]}",
-        "{\"type\": \"WordPiece\"}",
+        "{\"type\": \"CTC\"}",
     };
     for (size_t i = 0; i < sizeof chains / sizeof chains[0]; i++) {
         struct decoder decoder;

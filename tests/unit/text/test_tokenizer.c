@@ -68,20 +68,25 @@ static void test_small_tokenizers_agree_with_hugging_face(void **state)
     (void)state;
     struct tokenizer *byte_level = open_tokenizer(GOLDEN_DIR "byte-level.json");
     struct tokenizer *metaspace = open_tokenizer(GOLDEN_DIR "metaspace.json");
+    struct tokenizer *wordpiece = open_tokenizer(GOLDEN_DIR "wordpiece.json");
     FILE *file = fopen(GOLDEN_DIR "goldens.jsonl", "r");
     assert_non_null(file);
     size_t count = 0;
     json_t *golden = NULL;
     while ((golden = json_loadf(file, JSON_DISABLE_EOF_CHECK, NULL)) != NULL) {
         const char *name = json_string_value(json_object_get(golden, "tokenizer"));
-        check_golden(strcmp(name, "metaspace") == 0 ? metaspace : byte_level, golden);
+        check_golden(strcmp(name, "metaspace") == 0   ? metaspace
+                     : strcmp(name, "wordpiece") == 0 ? wordpiece
+                                                      : byte_level,
+                     golden);
         json_decref(golden);
         count++;
     }
-    assert_int_equal(count, 172);
+    assert_int_equal(count, 258);
     assert_int_equal(fclose(file), 0);
     tokenizer_close(byte_level);
     tokenizer_close(metaspace);
+    tokenizer_close(wordpiece);
 }
 
 /* --- llama.cpp's vectors --- */

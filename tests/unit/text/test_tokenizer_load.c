@@ -23,7 +23,6 @@ static const struct {
     {"[]", "\"model\" is missing"},
     {"{\"model\": 1}", "\"model\" is missing"},
     {"{\"model\": {\"type\": \"Unigram\"}}", "model Unigram is not supported"},
-    {"{\"model\": {\"type\": \"WordPiece\"}}", "model WordPiece is not supported"},
     {"{\"model\": {\"type\": \"WordLevel\"}}", "model WordLevel is not supported"},
     {"{\"model\": {\"type\": 3}}", "\"type\" is of another type, must be a string"},
     {MODEL("\"merges\": []"), "\"vocab\" is missing"},
@@ -56,7 +55,7 @@ static const struct {
     {FILE_WITH("\"normalizer\": {\"type\": \"Precompiled\"}"), "normalizer Precompiled"},
     {FILE_WITH("\"normalizer\": {\"type\": \"Sequence\"}"), "\"normalizers\" is missing"},
     {FILE_WITH("\"normalizer\": {\"type\": \"Prepend\"}"), "\"prepend\" is missing"},
-    {FILE_WITH("\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}"), "BertPreTokenizer"},
+    {FILE_WITH("\"pre_tokenizer\": {\"type\": \"UnicodeScripts\"}"), "UnicodeScripts"},
     {FILE_WITH("\"pre_tokenizer\": {\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": "
                "{\"Regex\": \"(\"}}"),
      "a regular expression is not valid"},
