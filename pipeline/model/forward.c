@@ -51,6 +51,18 @@ static bool check_sequence(const struct model *model, const struct model_batch *
     return blocks <= batch->blocks_max;
 }
 
+/* An encoder's rows see all of their text, so all of it must be there. */
+static bool has_whole_texts(const struct model_batch *batch)
+{
+    for (int s = 0; s < batch->sequences_count; s++) {
+        int last = batch->row_starts[s + 1] - 1;
+        if (batch->positions[last] != last - batch->row_starts[s]) {
+            return false;
+        }
+    }
+    return batch->logit_rows_count == 0;
+}
+
 /* What the engine must have right. */
 static bool is_sound(const struct model *model, const struct model_batch *batch)
 {
@@ -64,6 +76,9 @@ static bool is_sound(const struct model *model, const struct model_batch *batch)
         if (batch->row_starts[s + 1] > batch->rows_count || !check_sequence(model, batch, s)) {
             return false;
         }
+    }
+    if (model->config.encoder.is_encoder && !has_whole_texts(batch)) {
+        return false;
     }
     for (int i = 0; i < batch->logit_rows_count; i++) {
         int least = i == 0 ? 0 : batch->logit_rows[i - 1] + 1;
@@ -220,12 +235,20 @@ bool model_forward(struct model *model, const struct model_batch *batch, struct 
     struct forward forward = {
         .model = model, .backend = model->backend, .ops = model->backend->ops, .error = error};
     model->logits_count = 0;
+    model->rows_count = 0;
     if (!is_sound(model, batch)) {
         return error_set(error, ERROR_INTERNAL, "invalid_batch", NULL,
                          "a step of %d rows and %d sequences does not fit the model's memory",
                          batch->rows_count, batch->sequences_count);
     }
-    if (!check_rows(model, batch, error) || !bring_arrays(&forward, batch) || !start(&forward)) {
+    if (!check_rows(model, batch, error) || !bring_arrays(&forward, batch)) {
+        return false;
+    }
+    if (model->config.encoder.is_encoder) {
+        model->rows_count = batch->rows_count;
+        return forward_encode(&forward);
+    }
+    if (!start(&forward)) {
         return false;
     }
     int last = model->config.layers - 1;

@@ -13,7 +13,7 @@ static bool project_heads(struct forward *forward, int index)
     struct rope_kv_write_args rope = {
         .step = &forward->step,
         .shape = model_shape(model),
-        .rotations = buffers->rotations,
+        .rotations = model->config.encoder.is_encoder ? NULL : buffers->rotations,
         .q_norm = layer->q_norm,
         .k_norm = layer->k_norm,
         .epsilon = (float)model->config.norm_epsilon,
@@ -105,6 +105,7 @@ bool forward_attend(struct forward *forward, int layer)
         .shape = model_shape(model),
         .scale = model_config_scale(&model->config),
         .window = model->config.has_window[layer] ? model->config.window : 0,
+        .is_bidirectional = model->config.encoder.is_encoder,
         .qkv = buffers->qkv,
         .kv = model->kv[layer],
         .output = is_latent ? buffers->latent_attended : buffers->attended,

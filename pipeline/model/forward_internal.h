@@ -29,5 +29,7 @@ MUST_CHECK bool forward_project(struct forward *forward, int layer);
 MUST_CHECK bool forward_attend(struct forward *forward, int layer);
 /* From `normed` to `projected`: a plain MLP or a mixture. */
 MUST_CHECK bool forward_mlp(struct forward *forward, int layer, int rows);
+/* The whole of an encoder, from tokens to states in `normed`. */
+MUST_CHECK bool forward_encode(struct forward *forward);
 
 #endif

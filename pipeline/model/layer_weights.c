@@ -78,4 +78,7 @@ void layer_weights_close(struct backend *backend, struct layer_weights *layer)
     ops->weight_close(backend, layer->gate_up);
     ops->weight_close(backend, layer->down);
     expert_weights_close(backend, &layer->experts);
+    ops->buffer_close(backend, layer->post_bias);
+    ops->buffer_close(backend, layer->output_norm);
+    ops->buffer_close(backend, layer->output_bias);
 }

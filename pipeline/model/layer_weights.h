@@ -15,8 +15,14 @@ struct layer_weights {
     struct weight *output;            // [hidden, heads head_dim (latent: value_dim)]
     struct device_buffer *post_norm;  // [hidden]
     struct weight *gate_up;           // [2 intermediate, hidden]; in a mixture layer the shared
-    struct weight *down;              // [hidden, intermediate];   MLP's, or NULL
+    struct weight *down;              // [hidden, intermediate];   MLP's, or NULL; an encoder's
+                                      // has no gate: [intermediate, hidden]
     struct expert_weights experts;    // of a mixture layer
+
+    // Encoders, where norms come after: post_norm behind attention, this one behind the MLP.
+    struct device_buffer *post_bias;   // [hidden]
+    struct device_buffer *output_norm; // [hidden]
+    struct device_buffer *output_bias; // [hidden]
 };
 
 /* What was loaded before a failure is closed by layer_weights_close. */

@@ -75,7 +75,8 @@ bool model_open(const char *path, struct backend *backend, const struct model_op
     if (!model_config_load(path, &model->config, error) ||
         !model_check(backend->ops->weight_format(backend, &model->format), "weight format",
                      error) ||
-        !open_weights(path, options->adapter, model, error) || !open_frequencies(model, error)) {
+        !open_weights(path, options->adapter, model, error) ||
+        (!model->config.encoder.is_encoder && !open_frequencies(model, error))) {
         model_close(model);
         return false;
     }
@@ -122,6 +123,7 @@ void model_close(struct model *model)
     weights_close(model->weights);
     free(model->kv);
     free(model->staging);
+    free(model->states);
     free(model);
 }
 
@@ -211,6 +213,18 @@ struct buffer_size {
     size_t element_bytes;
 };
 
+/* Where an encoder's states are pooled. */
+static bool open_states(struct model *model, int rows_max, struct error *error)
+{
+    free(model->states);
+    model->states = NULL;
+    if (!model->config.encoder.is_encoder) {
+        return true;
+    }
+    model->states = calloc((size_t)rows_max * (size_t)model->config.hidden, sizeof(float));
+    return model->states != NULL || model_check(KERNEL_OUT_OF_MEMORY, "memory of a step", error);
+}
+
 bool model_step_open(struct model *model, int rows_max, int logit_rows_max, struct error *error)
 {
     CHECK(rows_max > 0 && logit_rows_max > 0);
@@ -227,6 +241,7 @@ bool model_step_open(struct model *model, int rows_max, int logit_rows_max, stru
     size_t activation = backend->activation_bytes;
     int experts = config->experts.routing.experts;
     int top_k = config->experts.routing.top_k;
+    int kept_max = config->encoder.is_encoder ? 0 : logit_rows_max;
     int width = config->experts.intermediate;
     const struct buffer_size sizes[] = {
         {&b->residual, rows_max, config->hidden, activation},
@@ -242,9 +257,9 @@ bool model_step_open(struct model *model, int rows_max, int logit_rows_max, stru
         {&b->latent_q, rows_max, latent_q, activation},
         {&b->latent_keys, rows_max, is_latent ? config->head_dim : 0, activation},
         {&b->latent_attended, rows_max, config->heads * latent->kv_rank, activation},
-        {&b->kept_residual, logit_rows_max, config->hidden, activation},
-        {&b->kept_attended, logit_rows_max, attended, activation},
-        {&b->logits, logit_rows_max, config->vocabulary, sizeof(float)},
+        {&b->kept_residual, kept_max, config->hidden, activation},
+        {&b->kept_attended, kept_max, attended, activation},
+        {&b->logits, kept_max, config->vocabulary, sizeof(float)},
         {&b->tokens, logit_rows_max, 1, sizeof(int32_t)},
         {&b->logprobs, logit_rows_max, 1, sizeof(float)},
         {&b->slots.rows, rows_max, top_k, sizeof(int32_t)},
@@ -265,6 +280,9 @@ bool model_step_open(struct model *model, int rows_max, int logit_rows_max, stru
                          "memory of a step", error)) {
             return false;
         }
+    }
+    if (!open_states(model, rows_max, error)) {
+        return false;
     }
     model->rows_max = rows_max;
     model->logit_rows_max = logit_rows_max;

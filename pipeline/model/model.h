@@ -67,6 +67,13 @@ struct model_batch {
 MUST_CHECK bool model_forward(struct model *model, const struct model_batch *batch,
                               struct error *error);
 
+/* Of an encoder, whose batches have whole texts, each from position 0, and no logit rows: one
+ * vector of `hidden` numbers for each sequence. */
+MUST_CHECK bool model_encode(struct model *model, const struct model_batch *batch,
+                             float *const *vectors_out, struct error *error);
+/* Of an encoder after model_forward: every row's state, [rows, hidden] f32. */
+MUST_CHECK bool model_states(struct model *model, float *states_out, struct error *error);
+
 /* Copies the kept logits: [logit_rows, vocabulary] f32. */
 MUST_CHECK bool model_logits(struct model *model, float *logits_out, struct error *error);
 

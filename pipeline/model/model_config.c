@@ -26,6 +26,8 @@ struct family {
     const struct expert_family *experts; // NULL: no mixture layers
     bool is_latent;
     bool may_be_split; // rope_interleave is read, where it is latent; else it is true
+    bool is_encoder;
+    int positions_first; // of an encoder's table of positions
 };
 
 static const struct family families[] = {
@@ -47,6 +49,11 @@ static const struct family families[] = {
      .is_latent = true,
      .may_be_split = true,
      .experts = &expert_family_deepseek_v3},
+    {.architecture = "BertModel", .is_encoder = true},
+    {.architecture = "BertForMaskedLM", .is_encoder = true},
+    {.architecture = "RobertaModel", .is_encoder = true, .positions_first = 2},
+    {.architecture = "RobertaForMaskedLM", .is_encoder = true, .positions_first = 2},
+    {.architecture = "XLMRobertaModel", .is_encoder = true, .positions_first = 2},
 };
 
 static const struct family *find_family(const json_t *root, struct error *error)
@@ -310,11 +317,33 @@ static bool read_biases(const json_t *root, const struct family *family,
     return true;
 }
 
-static bool read_config(const json_t *root, struct model_config *config, struct error *error)
+/* What an encoder has otherwise than a model that generates. */
+static bool read_encoder(const char *path, const json_t *root, const struct family *family,
+                         struct model_config *config, struct error *error)
+{
+    const struct number_field epsilon = {file, "layer_norm_eps", 0, 1};
+    (void)snprintf(config->architecture, sizeof config->architecture, "%s", family->architecture);
+    config->norm_epsilon = 1e-12;
+    config->bos_token = -1;
+    config->has_qkv_bias = true;
+    config->has_output_bias = true;
+    config->has_mlp_bias = true;
+    config->encoder.positions_first = family->positions_first;
+    return read_heads(root, config, error) && check_heads(config, error) &&
+           model_json_number(root, &epsilon, false, &config->norm_epsilon, error) &&
+           read_dtype(root, config, error) &&
+           encoder_config_read(path, root, file, &config->encoder, &config->context, error);
+}
+
+static bool read_config(const char *path, const json_t *root, struct model_config *config,
+                        struct error *error)
 {
     const struct family *family = find_family(root, error);
     if (family == NULL || !read_sizes(root, config, error)) {
         return false;
+    }
+    if (family->is_encoder) {
+        return read_encoder(path, root, family, config, error);
     }
     if (family->is_latent ? !read_latent(root, family, config, error)
                           : !read_heads(root, config, error) || !check_heads(config, error)) {
@@ -350,8 +379,8 @@ bool model_config_load(const char *path, struct model_config *config_out, struct
     json_t *generation = NULL;
     static const char generation_file[] = "generation_config.json";
     bool is_ok = model_json_load(path, file, CONFIG_BYTES_MAX, &root, error) &&
-                 read_config(root, &config, error);
-    if (is_ok && model_json_exists(path, generation_file)) {
+                 read_config(path, root, &config, error);
+    if (is_ok && !config.encoder.is_encoder && model_json_exists(path, generation_file)) {
         is_ok = model_json_load(path, generation_file, CONFIG_BYTES_MAX, &generation, error) &&
                 read_stop_tokens(generation, &config, generation_file, error) &&
                 read_sampling(generation, generation_file, &config.sampling, error);

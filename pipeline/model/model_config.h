@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "kernels/dtype.h"
+#include "pipeline/model/encoder_config.h"
 #include "pipeline/model/experts_config.h"
 #include "pipeline/model/quantization.h"
 #include "pipeline/model/rope_config.h"
@@ -61,6 +62,7 @@ struct model_config {
     struct latent_config latent;
     struct experts_config experts;
     struct quantization quantization;
+    struct encoder_config encoder;
     struct sampling_defaults sampling;
     int prediction_layers; // behind the last layer in the files; not used
     int32_t bos_token;     // -1: none

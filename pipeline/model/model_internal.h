@@ -60,6 +60,8 @@ struct model {
     int32_t *staging;             // [arrays_capacity], filled on the host
     size_t arrays_capacity;       // int32 each; grows with the block tables
     int logits_count;             // rows kept by the last forward
+    int rows_count;               // of an encoder's last forward
+    float *states;                // [rows_max, hidden] of an encoder, on the host
 };
 
 static inline struct attention_shape model_shape(const struct model *model)

@@ -22,7 +22,7 @@ bool model_json_exists(const char *folder, const char *name)
     return join(folder, name, path) && stat(path, &status) == 0;
 }
 
-static bool read_all(FILE *file, const char *name, size_t bytes_max, json_t **object_out,
+static bool read_all(FILE *file, const char *name, size_t bytes_max, json_t **value_out,
                      struct error *error)
 {
     struct stat status;
@@ -34,21 +34,14 @@ static bool read_all(FILE *file, const char *name, size_t bytes_max, json_t **ob
                          (long long)status.st_size, bytes_max);
     }
     json_error_t problem;
-    json_t *object = json_loadf(file, JSON_REJECT_DUPLICATES, &problem);
-    if (object == NULL) {
-        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s is not JSON: line %d: %s", name,
-                         problem.line, problem.text);
-    }
-    if (!json_is_object(object)) {
-        json_decref(object);
-        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s is not a JSON object", name);
-    }
-    *object_out = object;
-    return true;
+    *value_out = json_loadf(file, JSON_REJECT_DUPLICATES, &problem);
+    return *value_out != NULL ||
+           error_set(error, ERROR_CONFIG, NULL, NULL, "%s is not JSON: line %d: %s", name,
+                     problem.line, problem.text);
 }
 
-bool model_json_load(const char *folder, const char *name, size_t bytes_max, json_t **object_out,
-                     struct error *error)
+static bool load(const char *folder, const char *name, size_t bytes_max, json_t **value_out,
+                 struct error *error)
 {
     char path[PATH_MAX];
     if (!join(folder, name, path)) {
@@ -62,9 +55,37 @@ bool model_json_load(const char *folder, const char *name, size_t bytes_max, jso
         return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot open %s: %s", path,
                          strerror(errno));
     }
-    bool is_ok = read_all(file, name, bytes_max, object_out, error);
+    bool is_ok = read_all(file, name, bytes_max, value_out, error);
     (void)fclose(file);
     return is_ok;
+}
+
+static bool load_type(const char *folder, const char *name, size_t bytes_max, json_type type,
+                      json_t **value_out, struct error *error)
+{
+    json_t *value = NULL;
+    if (!load(folder, name, bytes_max, &value, error)) {
+        return false;
+    }
+    if (json_typeof(value) != type) {
+        json_decref(value);
+        return error_set(error, ERROR_CONFIG, NULL, NULL, "%s is not a JSON %s", name,
+                         type == JSON_OBJECT ? "object" : "array");
+    }
+    *value_out = value;
+    return true;
+}
+
+bool model_json_load(const char *folder, const char *name, size_t bytes_max, json_t **object_out,
+                     struct error *error)
+{
+    return load_type(folder, name, bytes_max, JSON_OBJECT, object_out, error);
+}
+
+bool model_json_load_array(const char *folder, const char *name, size_t bytes_max,
+                           json_t **array_out, struct error *error)
+{
+    return load_type(folder, name, bytes_max, JSON_ARRAY, array_out, error);
 }
 
 static const json_t *field_of(const json_t *object, const char *name)

@@ -12,6 +12,9 @@
 /* Reads the object in `folder`/`name`, at most `bytes_max` long; the caller drops the reference. */
 MUST_CHECK bool model_json_load(const char *folder, const char *name, size_t bytes_max,
                                 json_t **object_out, struct error *error);
+/* The same of an array. */
+MUST_CHECK bool model_json_load_array(const char *folder, const char *name, size_t bytes_max,
+                                      json_t **array_out, struct error *error);
 bool model_json_exists(const char *folder, const char *name);
 
 struct int_field {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/model/encoder_weights.h"
 #include "pipeline/model/loader.h"
 #include "pipeline/model/quantized_matrix.h"
 
@@ -81,8 +82,9 @@ bool weights_open(const struct loader *loader, struct weights **weights_out)
     }
     *weights = (struct weights){
         .backend = loader->backend, .layers = layers, .layers_count = config->layers};
-    bool is_ok = load_ends(loader, weights);
-    for (int i = 0; is_ok && i < config->layers; i++) {
+    bool is_ok = config->encoder.is_encoder ? encoder_weights_load(loader, weights)
+                                            : load_ends(loader, weights);
+    for (int i = 0; is_ok && !config->encoder.is_encoder && i < config->layers; i++) {
         is_ok = layer_weights_load(loader, i, &weights->layers[i]);
     }
     if (!is_ok || !check_surplus(loader)) {
@@ -106,6 +108,9 @@ void weights_close(struct weights *weights)
     ops->buffer_close(backend, weights->embeddings);
     ops->buffer_close(backend, weights->final_norm);
     ops->weight_close(backend, weights->lm_head);
+    ops->buffer_close(backend, weights->positions);
+    ops->buffer_close(backend, weights->embedding_norm);
+    ops->buffer_close(backend, weights->embedding_bias);
     free(weights->layers);
     free(weights);
 }

@@ -14,6 +14,11 @@ struct weights {
     int layers_count;
     struct device_buffer *final_norm;
     struct weight *lm_head; // [vocabulary, hidden]
+
+    // Encoders, which lack the two above.
+    struct device_buffer *positions;      // [context, hidden], the type of all tokens added
+    struct device_buffer *embedding_norm; // [hidden]
+    struct device_buffer *embedding_bias; // [hidden]
 };
 
 /* Loads every tensor that the loader's config calls for; one that is missing, left over or of
