@@ -101,6 +101,9 @@ struct add_norm_args {
     const struct device_buffer *scale; // [width] f32
     const struct device_buffer *bias;  // [width] f32, or NULL
     struct device_buffer *output;      // [rows, width], may be the residual
+    /* Until it is written again, only linear, logits and mlp with weights of this format read the
+     * output, of as many rows, so it may be in the form that they take. AUTO: anyone reads it. */
+    enum weight_format consumer;
     int rows;
     int width;
     float epsilon;
@@ -173,8 +176,8 @@ struct latent_write_args {
     struct device_buffer *kv;       // one layer's cache
 };
 
-/* output = down * (silu(gate) * up), of gate and up that gate_up gives. What lies between may stay in
- * the form that the backend likes best: bytes, where the weights are. The numbers are those of
+/* output = down * (silu(gate) * up), of gate and up that gate_up gives. What lies between may stay
+ * in the form that the backend likes best: bytes, where the weights are. The numbers are those of
  * linear, silu_mul and linear. */
 struct mlp_args {
     const struct weight *gate_up; // [2 * width, input width]

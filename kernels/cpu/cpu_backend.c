@@ -188,11 +188,10 @@ struct row_job {
 
 static void run_rows(void *context, int index, int thread)
 {
-    (void)thread;
     const struct row_job *job = context;
     int first = index * job->chunk;
     int end = job->rows - first < job->chunk ? job->rows : first + job->chunk;
-    job->body(job->context, (struct row_range){first, end});
+    job->body(job->context, (struct row_range){first, end, thread});
 }
 
 void cpu_each_rows(struct cpu_backend *cpu, int rows, size_t cost,

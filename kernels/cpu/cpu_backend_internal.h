@@ -24,7 +24,8 @@ struct device_buffer {
     void *memory; // to be freed; data lies in it
     void *data;   // aligned to 64
     size_t bytes;
-    enum dtype dtype; // of a table's elements; f32 in all others
+    enum dtype dtype;   // of a table's elements; f32 in all others
+    int quantized_rows; // not 0: add_norm has left so many rows of bytes, struct quantized
 };
 
 struct weight {
@@ -64,10 +65,11 @@ static inline const int32_t *step_ints(const struct step_arrays *step, size_t of
 /* Memory aligned to a cache line and zeroed, or NULL; free() gives it back. */
 void *cpu_alloc(size_t bytes);
 
-/* A half-open range of rows. */
+/* A half-open range of rows, and the thread that they are for. */
 struct row_range {
     int first;
     int end;
+    int thread;
 };
 
 /* Calls body(context, rows) over all rows, shared among threads where the work is worth waking
@@ -89,6 +91,8 @@ struct quantized {
 size_t cpu_quantized_bytes(int rows, int columns);
 /* Cuts memory of so many bytes up. */
 struct quantized cpu_quantized_at(void *memory, int rows, int columns);
+/* From row `first` on. */
+struct quantized cpu_quantized_from(const struct quantized *all, size_t first);
 /* Rounds some rows of the input, [all rows, columns], to bytes. */
 void cpu_quantize(const struct cpu_kernels *kernels, const struct quantized *quantized,
                   const float *input, struct row_range rows);

@@ -23,7 +23,7 @@ struct linear_job {
     struct cpu_backend *cpu;
     const struct weight *weight;
     const float *input;
-    struct quantized quantized; // the input, of int8
+    struct quantized quantized; // the input, of int8; bytes NULL: yet to be made
     float *output;
     int rows;
     int rows_per_task;
@@ -190,6 +190,15 @@ struct quantized cpu_quantized_at(void *memory, int rows, int columns)
     return quantized;
 }
 
+struct quantized cpu_quantized_from(const struct quantized *all, size_t first)
+{
+    return (struct quantized){.bytes = all->bytes + first * all->stride,
+                              .stride = all->stride,
+                              .scales = all->scales + first,
+                              .sums = all->sums + first,
+                              .columns = all->columns};
+}
+
 void cpu_quantize(const struct cpu_kernels *kernels, const struct quantized *quantized,
                   const float *input, struct row_range rows)
 {
@@ -251,36 +260,54 @@ static size_t product_cost(const struct weight *weight, int rows)
     return is_int8 ? count * ((size_t)rows / 4 + 3) : count * (size_t)rows;
 }
 
+static enum kernel_status multiply(struct linear_job *job)
+{
+    struct cpu_backend *cpu = job->cpu;
+    const struct weight *weight = job->weight;
+    if ((weight->onednn != NULL &&
+         !threads_reserve(cpu->threads, onednn_scratch_bytes(weight->onednn))) ||
+        (weight->format == WEIGHTS_INT8 && job->quantized.bytes == NULL && !quantize(job))) {
+        return KERNEL_OUT_OF_MEMORY;
+    }
+    job->rows_per_task = rows_per_task(weight);
+    job->panels = cpu_panels_count(cpu, weight);
+    int tasks_wanted = threads_count(cpu->threads) * TASKS_PER_THREAD;
+    job->panels_per_task = (job->panels + tasks_wanted - 1) / tasks_wanted;
+    job->panel_tasks = (job->panels + job->panels_per_task - 1) / job->panels_per_task;
+    int row_tasks = (job->rows + job->rows_per_task - 1) / job->rows_per_task;
+    threads_run(cpu->threads, run_linear, job, job->panel_tasks * row_tasks,
+                product_cost(weight, job->rows));
+    return (enum kernel_status)atomic_load(&job->status);
+}
+
 enum kernel_status cpu_multiply(struct cpu_backend *cpu, const struct weight *weight,
                                 const float *input, float *output, int rows)
 {
-    struct linear_job job = {
-        .cpu = cpu,
-        .weight = weight,
-        .input = input,
-        .output = output,
-        .rows = rows,
-        .rows_per_task = rows_per_task(weight),
-        .panels = cpu_panels_count(cpu, weight),
-        .status = KERNEL_OK,
-    };
-    if ((weight->onednn != NULL &&
-         !threads_reserve(cpu->threads, onednn_scratch_bytes(weight->onednn))) ||
-        (weight->format == WEIGHTS_INT8 && !quantize(&job))) {
-        return KERNEL_OUT_OF_MEMORY;
-    }
-    int tasks_wanted = threads_count(cpu->threads) * TASKS_PER_THREAD;
-    job.panels_per_task = (job.panels + tasks_wanted - 1) / tasks_wanted;
-    job.panel_tasks = (job.panels + job.panels_per_task - 1) / job.panels_per_task;
-    int row_tasks = (rows + job.rows_per_task - 1) / job.rows_per_task;
-    threads_run(cpu->threads, run_linear, &job, job.panel_tasks * row_tasks,
-                product_cost(weight, rows));
-    return (enum kernel_status)atomic_load(&job.status);
+    struct linear_job job = {.cpu = cpu,
+                             .weight = weight,
+                             .input = input,
+                             .output = output,
+                             .rows = rows,
+                             .status = KERNEL_OK};
+    return multiply(&job);
 }
 
 enum kernel_status cpu_linear(struct backend *backend, const struct weight *weight,
                               const struct device_buffer *input, struct device_buffer *output,
                               int rows)
 {
-    return cpu_multiply(cpu_of(backend), weight, const_floats_of(input), floats_of(output), rows);
+    if (input->quantized_rows == 0) {
+        return cpu_multiply(cpu_of(backend), weight, const_floats_of(input), floats_of(output),
+                            rows);
+    }
+    if (input->quantized_rows != rows || weight->format != WEIGHTS_INT8) {
+        return KERNEL_BAD_SHAPE;
+    }
+    struct linear_job job = {.cpu = cpu_of(backend),
+                             .weight = weight,
+                             .quantized = cpu_quantized_at(input->data, rows, weight->columns),
+                             .output = floats_of(output),
+                             .rows = rows,
+                             .status = KERNEL_OK};
+    return multiply(&job);
 }

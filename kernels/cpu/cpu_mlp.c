@@ -89,9 +89,15 @@ static void run_block(void *context, int index, int thread)
     size_t first = (size_t)index * (size_t)job->block_rows;
     int left = args->rows - (int)first;
     int rows = left < job->block_rows ? left : job->block_rows;
-    struct row_range all = {0, rows};
+    struct row_range all = {0, rows, thread};
     size_t inputs = (size_t)args->gate_up->columns;
-    cpu_quantize(kernels, &block.input, const_floats_of(args->input) + first * inputs, all);
+    if (args->input->quantized_rows > 0) {
+        struct quantized input = cpu_quantized_at(args->input->data, args->input->quantized_rows,
+                                                  args->gate_up->columns);
+        block.input = cpu_quantized_from(&input, first);
+    } else {
+        cpu_quantize(kernels, &block.input, const_floats_of(args->input) + first * inputs, all);
+    }
     for (int panel = 0; panel < args->width / INT8_PANEL; panel++) {
         run_panel(job, &block, panel, rows);
     }
@@ -142,7 +148,10 @@ static enum kernel_status run_steps(struct backend *backend, const struct mlp_ar
 enum kernel_status cpu_mlp(struct backend *backend, const struct mlp_args *args)
 {
     struct cpu_backend *cpu = cpu_of(backend);
-    if (args->gate_up->rows != 2 * args->width || args->down->columns != args->width) {
+    int quantized_rows = args->input->quantized_rows;
+    if (args->gate_up->rows != 2 * args->width || args->down->columns != args->width ||
+        (quantized_rows != 0 &&
+         (quantized_rows != args->rows || args->gate_up->format != WEIGHTS_INT8))) {
         return KERNEL_BAD_SHAPE;
     }
     struct mlp_job job = {.cpu = cpu, .args = args, .block_rows = block_rows(cpu, args)};

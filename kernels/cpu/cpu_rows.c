@@ -62,35 +62,58 @@ enum kernel_status cpu_embed(struct backend *backend, const struct embed_args *a
 }
 
 struct add_norm_job {
-    const struct cpu_kernels *kernels;
+    const struct cpu_backend *cpu;
     const struct add_norm_args *args;
+    struct quantized quantized; // the output; bytes NULL: f32
 };
+
+static void add_norm_row(const struct add_norm_job *job, size_t row, float *output)
+{
+    const struct cpu_kernels *kernels = job->cpu->kernels;
+    const struct add_norm_args *args = job->args;
+    size_t at = row * (size_t)args->width;
+    float *residual = floats_of(args->residual) + at;
+    const float *delta = args->delta == NULL ? NULL : const_floats_of(args->delta) + at;
+    const float *scale = const_floats_of(args->scale);
+    if (args->bias != NULL) {
+        struct layer_norm_task task = {scale, const_floats_of(args->bias), args->width,
+                                       args->epsilon};
+        kernels->layer_norm(residual, delta, &task, output);
+    } else {
+        kernels->add_norm(residual, delta, scale, output, args->width, args->epsilon);
+    }
+}
 
 static void add_norm_rows(const void *context, struct row_range rows)
 {
     const struct add_norm_job *job = context;
     const struct add_norm_args *args = job->args;
     for (int r = rows.first; r < rows.end; r++) {
-        size_t at = (size_t)r * (size_t)args->width;
-        float *residual = floats_of(args->residual) + at;
-        const float *delta = args->delta == NULL ? NULL : const_floats_of(args->delta) + at;
-        float *output = floats_of(args->output) + at;
-        if (args->bias != NULL) {
-            struct layer_norm_task task = {const_floats_of(args->scale),
-                                           const_floats_of(args->bias), args->width, args->epsilon};
-            job->kernels->layer_norm(residual, delta, &task, output);
-        } else {
-            job->kernels->add_norm(residual, delta, const_floats_of(args->scale), output,
-                                   args->width, args->epsilon);
+        if (job->quantized.bytes == NULL) {
+            add_norm_row(job, (size_t)r, floats_of(args->output) + (size_t)r * (size_t)args->width);
+            continue;
         }
+        float *numbers = threads_scratch(job->cpu->threads, rows.thread);
+        struct quantized target = cpu_quantized_from(&job->quantized, (size_t)r);
+        add_norm_row(job, (size_t)r, numbers);
+        cpu_quantize(job->cpu->kernels, &target, numbers, (struct row_range){0, 1, rows.thread});
     }
 }
 
 enum kernel_status cpu_add_norm(struct backend *backend, const struct add_norm_args *args)
 {
-    struct add_norm_job job = {.kernels = cpu_of(backend)->kernels, .args = args};
-    cpu_each_rows(cpu_of(backend), args->rows, (size_t)args->width * 2 * ELEMENT_COST,
-                  add_norm_rows, &job);
+    struct cpu_backend *cpu = cpu_of(backend);
+    struct add_norm_job job = {.cpu = cpu, .args = args};
+    args->output->quantized_rows = 0;
+    if (args->consumer == WEIGHTS_INT8 && args->output != args->residual &&
+        cpu_quantized_bytes(args->rows, args->width) <= args->output->bytes) {
+        if (!threads_reserve(cpu->threads, (size_t)args->width * sizeof(float))) {
+            return KERNEL_OUT_OF_MEMORY;
+        }
+        job.quantized = cpu_quantized_at(args->output->data, args->rows, args->width);
+        args->output->quantized_rows = args->rows;
+    }
+    cpu_each_rows(cpu, args->rows, (size_t)args->width * 2 * ELEMENT_COST, add_norm_rows, &job);
     return KERNEL_OK;
 }
 

@@ -127,7 +127,8 @@ static bool bring_arrays(struct forward *forward, const struct model_batch *batc
 }
 
 bool forward_norm(struct forward *forward, struct device_buffer *residual,
-                  const struct device_buffer *delta, const struct device_buffer *scale, int rows)
+                  const struct device_buffer *delta, const struct device_buffer *scale,
+                  enum weight_format consumer, int rows)
 {
     const struct model *model = forward->model;
     struct add_norm_args args = {
@@ -135,6 +136,7 @@ bool forward_norm(struct forward *forward, struct device_buffer *residual,
         .delta = delta,
         .scale = scale,
         .output = model->buffers.normed,
+        .consumer = consumer,
         .rows = rows,
         .width = model->config.hidden,
         .epsilon = (float)model->config.norm_epsilon,
@@ -181,7 +183,8 @@ static bool project(struct forward *forward, int index)
     struct model *model = forward->model;
     struct step_buffers *buffers = &model->buffers;
     return forward_norm(forward, buffers->residual, index == 0 ? NULL : buffers->projected,
-                        model->weights->layers[index].input_norm, forward->step.rows) &&
+                        model->weights->layers[index].input_norm, model->format,
+                        forward->step.rows) &&
            forward_project(forward, index);
 }
 
@@ -192,8 +195,10 @@ static bool finish_layer(struct forward *forward, int index, struct device_buffe
     struct model *model = forward->model;
     struct step_buffers *buffers = &model->buffers;
     const struct layer_weights *layer = &model->weights->layers[index];
+    // A router is f32, and experts' rows are picked one by one.
+    enum weight_format consumer = layer->experts.router != NULL ? WEIGHTS_AUTO : model->format;
     return forward_linear(forward, layer->output, attended, buffers->projected, rows) &&
-           forward_norm(forward, residual, buffers->projected, layer->post_norm, rows) &&
+           forward_norm(forward, residual, buffers->projected, layer->post_norm, consumer, rows) &&
            forward_mlp(forward, index, rows);
 }
 
@@ -223,7 +228,7 @@ static bool finish(struct forward *forward, int count)
            keep_rows(forward, buffers->residual, buffers->kept_residual, count, config->hidden) &&
            finish_layer(forward, last, buffers->kept_residual, buffers->kept_attended, count) &&
            forward_norm(forward, buffers->kept_residual, buffers->projected,
-                        model->weights->final_norm, count) &&
+                        model->weights->final_norm, model->format, count) &&
            model_check(forward->ops->logits(forward->backend, model->weights->lm_head,
                                             buffers->normed, buffers->logits, count),
                        "logits", forward->error);

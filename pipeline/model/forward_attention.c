@@ -37,6 +37,7 @@ static bool project_queries(struct forward *forward, const struct latent_weights
         .residual = buffers->q_down,
         .scale = latent->q_norm,
         .output = buffers->q_normed,
+        .consumer = forward->model->format,
         .rows = rows,
         .width = forward->model->config.latent.q_rank,
         .epsilon = (float)forward->model->config.norm_epsilon,

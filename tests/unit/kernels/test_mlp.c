@@ -138,11 +138,77 @@ static void test_a_row_that_is_not_finite_stays_so_and_alone(void **state)
     each_backend(2, check_not_finite);
 }
 
+/* The MLP of normed rows, where the norm knows who reads them or not; the caller frees. */
+static float *run_normed(const struct mlp *mlp, enum weight_format consumer, int rows)
+{
+    struct backend *backend = mlp->backend;
+    const struct backend_operations *ops = backend->ops;
+    size_t count = (size_t)rows * (size_t)mlp->width * sizeof(float);
+    size_t in_bytes = (size_t)rows * INPUTS * sizeof(float);
+    size_t out_bytes = (size_t)rows * OUTPUTS * sizeof(float);
+    struct device_buffer *scale = fixture_upload(backend, mlp->numbers, INPUTS * sizeof(float));
+    struct add_norm_args norm = {.residual = fixture_upload(backend, mlp->numbers, in_bytes),
+                                 .scale = scale,
+                                 .output = fixture_buffer(backend, in_bytes),
+                                 .consumer = consumer,
+                                 .rows = rows,
+                                 .width = INPUTS,
+                                 .epsilon = 1e-6f};
+    struct mlp_args args = {.gate_up = mlp->gate_up,
+                            .down = mlp->down,
+                            .width = mlp->width,
+                            .input = norm.output,
+                            .gated = fixture_buffer(backend, 2 * count),
+                            .activated = fixture_buffer(backend, count),
+                            .output = fixture_buffer(backend, out_bytes),
+                            .rows = rows};
+    float *result = malloc(out_bytes + 2 * count);
+    assert_non_null(result);
+    assert_status(ops->add_norm(backend, &norm));
+    assert_status(ops->mlp(backend, &args));
+    fixture_download(backend, result, args.output, out_bytes);
+    assert_status(ops->linear(backend, mlp->gate_up, norm.output, args.gated, rows));
+    fixture_download(backend, result + (size_t)rows * OUTPUTS, args.gated, 2 * count);
+    ops->buffer_close(backend, norm.residual);
+    ops->buffer_close(backend, scale);
+    ops->buffer_close(backend, norm.output);
+    ops->buffer_close(backend, args.gated);
+    ops->buffer_close(backend, args.activated);
+    ops->buffer_close(backend, args.output);
+    return result;
+}
+
+static void check_consumers(struct backend *backend)
+{
+    static const int counts[] = {1, 7, 250, ROWS_MAX};
+    for (enum weight_format format = WEIGHTS_F32; format <= WEIGHTS_INT8; format++) {
+        struct mlp mlp = mlp_open(backend, format, 128);
+        for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+            float *plain = run_normed(&mlp, WEIGHTS_AUTO, counts[i]);
+            float *informed = run_normed(&mlp, format, counts[i]);
+            size_t numbers = (size_t)counts[i] * (OUTPUTS + 2 * 128);
+            assert_memory_equal(plain, informed, numbers * sizeof(float));
+            free(plain);
+            free(informed);
+        }
+        mlp_close(&mlp);
+    }
+}
+
+static void test_a_norm_that_knows_who_reads_it_changes_no_number(void **state)
+{
+    (void)state;
+    each_backend(2, check_consumers);
+}
+
 static void check_refusal(struct backend *backend)
 {
     struct mlp mlp = mlp_open(backend, WEIGHTS_INT8, 128);
-    struct mlp_args args = {.gate_up = mlp.gate_up, .down = mlp.down, .width = 64, .rows = 1};
+    struct device_buffer *rows = fixture_buffer(backend, INPUTS * sizeof(float));
+    struct mlp_args args = {
+        .gate_up = mlp.gate_up, .down = mlp.down, .width = 64, .input = rows, .rows = 1};
     assert_int_equal(backend->ops->mlp(backend, &args), KERNEL_BAD_SHAPE);
+    backend->ops->buffer_close(backend, rows);
     mlp_close(&mlp);
 }
 
@@ -157,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_operation_gives_what_its_steps_give_at_every_number_of_rows),
         cmocka_unit_test(test_a_row_that_is_not_finite_stays_so_and_alone),
+        cmocka_unit_test(test_a_norm_that_knows_who_reads_it_changes_no_number),
         cmocka_unit_test(test_weights_of_another_width_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
