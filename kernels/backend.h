@@ -94,11 +94,11 @@ struct embed_args {
 };
 
 /* residual += delta; output = residual / sqrt(mean(residual^2) + epsilon) * scale. With a bias the
- * mean is taken off before, and the bias is added after. */
+ * mean is taken off before, and the bias is added after. Without a scale output = residual. */
 struct add_norm_args {
     struct device_buffer *residual;    // [rows, width]
     const struct device_buffer *delta; // [rows, width] or NULL
-    const struct device_buffer *scale; // [width] f32
+    const struct device_buffer *scale; // [width] f32, or NULL
     const struct device_buffer *bias;  // [width] f32, or NULL
     struct device_buffer *output;      // [rows, width], may be the residual
     /* Until it is written again, only linear, logits and mlp with weights of this format read the
@@ -120,13 +120,14 @@ struct rope_angles_args {
 
 /* Rotates q in place and k on its way (half-split pairs: i with i + head_dim / 2); writes k and v
  * to the cache. With scales, each head of q and k is normalized before: head / sqrt(mean(head^2) +
- * epsilon) * scale. */
+ * epsilon) * scale; or where the norm is whole, all heads of a row's q together, and those of k. */
 struct rope_kv_write_args {
     const struct step_arrays *step;
     struct attention_shape shape;
     const struct device_buffer *rotations; // NULL: nothing is rotated
-    const struct device_buffer *q_norm;    // [head_dim] f32, or NULL
-    const struct device_buffer *k_norm;    // [head_dim] f32, or NULL
+    const struct device_buffer *q_norm;    // [head_dim] f32, whole: [heads, head_dim]; or NULL
+    const struct device_buffer *k_norm;    // [head_dim] f32, whole: [kv_heads, head_dim]; or NULL
+    bool is_norm_whole;
     float epsilon;
     struct device_buffer *qkv; // [rows, (heads + 2 * kv_heads) * head_dim]; k and v are scratch
     struct device_buffer *kv;  // one layer's cache

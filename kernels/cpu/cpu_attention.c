@@ -128,8 +128,10 @@ static void norm_heads(const struct rope_job *job, const struct device_buffer *s
                        int count)
 {
     int head_dim = job->args->shape.head_dim;
-    for (int h = 0; h < count && scale != NULL; h++, heads += head_dim) {
-        job->kernels->add_norm(heads, NULL, const_floats_of(scale), heads, head_dim,
+    int width = job->args->is_norm_whole ? count * head_dim : head_dim;
+    float *end = heads + (size_t)count * (size_t)head_dim;
+    for (; scale != NULL && heads < end; heads += width) {
+        job->kernels->add_norm(heads, NULL, const_floats_of(scale), heads, width,
                                job->args->epsilon);
     }
 }

@@ -67,6 +67,14 @@ struct add_norm_job {
     struct quantized quantized; // the output; bytes NULL: f32
 };
 
+static void add_without_norm(float *residual, const float *delta, float *output, int width)
+{
+    for (int i = 0; i < width; i++) {
+        residual[i] += delta == NULL ? 0.0f : delta[i];
+        output[i] = residual[i];
+    }
+}
+
 static void add_norm_row(const struct add_norm_job *job, size_t row, float *output)
 {
     const struct cpu_kernels *kernels = job->cpu->kernels;
@@ -74,6 +82,10 @@ static void add_norm_row(const struct add_norm_job *job, size_t row, float *outp
     size_t at = row * (size_t)args->width;
     float *residual = floats_of(args->residual) + at;
     const float *delta = args->delta == NULL ? NULL : const_floats_of(args->delta) + at;
+    if (args->scale == NULL) {
+        add_without_norm(residual, delta, output, args->width);
+        return;
+    }
     const float *scale = const_floats_of(args->scale);
     if (args->bias != NULL) {
         struct layer_norm_task task = {scale, const_floats_of(args->bias), args->width,

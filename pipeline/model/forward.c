@@ -188,6 +188,22 @@ static bool project(struct forward *forward, int index)
            forward_project(forward, index);
 }
 
+/* Normalizes what a half of a layer has left in `projected`; scale NULL: does not. */
+static bool norm_result(struct forward *forward, const struct device_buffer *scale, int rows)
+{
+    const struct model *model = forward->model;
+    struct add_norm_args args = {
+        .residual = model->buffers.projected,
+        .scale = scale,
+        .output = model->buffers.projected,
+        .rows = rows,
+        .width = model->config.hidden,
+        .epsilon = (float)model->config.norm_epsilon,
+    };
+    return scale == NULL ||
+           model_check(forward->ops->add_norm(forward->backend, &args), "norm", forward->error);
+}
+
 /* The attention's output projection and the MLP; leaves the layer's delta in `projected`. */
 static bool finish_layer(struct forward *forward, int index, struct device_buffer *residual,
                          const struct device_buffer *attended, int rows)
@@ -198,8 +214,9 @@ static bool finish_layer(struct forward *forward, int index, struct device_buffe
     // A router is f32, and experts' rows are picked one by one.
     enum weight_format consumer = layer->experts.router != NULL ? WEIGHTS_AUTO : model->format;
     return forward_linear(forward, layer->output, attended, buffers->projected, rows) &&
+           norm_result(forward, layer->attention_norm, rows) &&
            forward_norm(forward, residual, buffers->projected, layer->post_norm, consumer, rows) &&
-           forward_mlp(forward, index, rows);
+           forward_mlp(forward, index, rows) && norm_result(forward, layer->mlp_norm, rows);
 }
 
 /* Picks the rows whose logits are wanted. */

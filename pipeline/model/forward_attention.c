@@ -16,6 +16,7 @@ static bool project_heads(struct forward *forward, int index)
         .rotations = model->config.encoder.is_encoder ? NULL : buffers->rotations,
         .q_norm = layer->q_norm,
         .k_norm = layer->k_norm,
+        .is_norm_whole = model->config.is_qk_norm_whole,
         .epsilon = (float)model->config.norm_epsilon,
         .qkv = buffers->qkv,
         .kv = model->kv[index],

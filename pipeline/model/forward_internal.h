@@ -18,9 +18,8 @@ MUST_CHECK bool forward_linear(struct forward *forward, const struct weight *wei
                                const struct device_buffer *input, struct device_buffer *output,
                                int rows);
 MUST_CHECK bool forward_gather(struct forward *forward, const struct gather_args *args);
-/* residual += delta (may be NULL); `normed` = its norm times scale. `consumer`: as in
- * add_norm_args.
- */
+/* residual += delta (may be NULL); `normed` = its norm times scale (NULL: as it is). `consumer`: as
+ * in add_norm_args. */
 MUST_CHECK bool forward_norm(struct forward *forward, struct device_buffer *residual,
                              const struct device_buffer *delta, const struct device_buffer *scale,
                              enum weight_format consumer, int rows);

@@ -3,17 +3,29 @@
 
 #include <stdio.h>
 
+static bool load_qk_norms(const struct loader *loader, const char *prefix,
+                          struct layer_weights *layer)
+{
+    const struct model_config *config = loader->config;
+    int q_heads = config->is_qk_norm_whole ? config->heads : 1;
+    int k_heads = config->is_qk_norm_whole ? config->kv_heads : 1;
+    return !config->has_qk_norm || (loader_vector(loader, prefix, "self_attn.q_norm.weight",
+                                                  q_heads * config->head_dim, &layer->q_norm) &&
+                                    loader_vector(loader, prefix, "self_attn.k_norm.weight",
+                                                  k_heads * config->head_dim, &layer->k_norm));
+}
+
 static bool load_norms(const struct loader *loader, const char *prefix, struct layer_weights *layer)
 {
     const struct model_config *config = loader->config;
-    static const char post[] = "post_attention_layernorm.weight";
-    return loader_vector(loader, prefix, "input_layernorm.weight", config->hidden,
-                         &layer->input_norm) &&
-           loader_vector(loader, prefix, post, config->hidden, &layer->post_norm) &&
-           (!config->has_qk_norm || (loader_vector(loader, prefix, "self_attn.q_norm.weight",
-                                                   config->head_dim, &layer->q_norm) &&
-                                     loader_vector(loader, prefix, "self_attn.k_norm.weight",
-                                                   config->head_dim, &layer->k_norm)));
+    bool of_results = config->norms_results;
+    return (of_results || loader_vector(loader, prefix, "input_layernorm.weight", config->hidden,
+                                        &layer->input_norm)) &&
+           loader_vector(loader, prefix, "post_attention_layernorm.weight", config->hidden,
+                         of_results ? &layer->attention_norm : &layer->post_norm) &&
+           (!of_results || loader_vector(loader, prefix, "post_feedforward_layernorm.weight",
+                                         config->hidden, &layer->mlp_norm)) &&
+           load_qk_norms(loader, prefix, layer);
 }
 
 static bool load_mlp(const struct loader *loader, const char *prefix, int width, bool has_bias,
@@ -74,7 +86,9 @@ void layer_weights_close(struct backend *backend, struct layer_weights *layer)
     ops->buffer_close(backend, layer->k_norm);
     latent_weights_close(backend, &layer->latent);
     ops->weight_close(backend, layer->output);
+    ops->buffer_close(backend, layer->attention_norm);
     ops->buffer_close(backend, layer->post_norm);
+    ops->buffer_close(backend, layer->mlp_norm);
     ops->weight_close(backend, layer->gate_up);
     ops->weight_close(backend, layer->down);
     expert_weights_close(backend, &layer->experts);

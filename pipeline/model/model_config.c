@@ -22,6 +22,8 @@ struct family {
     bool may_have_attention_bias; // reads attention_bias
     bool may_have_mlp_bias;       // reads mlp_bias
     bool has_qk_norm;
+    bool is_qk_norm_whole;
+    bool norms_results;
     bool uses_window;                    // unless use_sliding_window says otherwise
     const struct expert_family *experts; // NULL: no mixture layers
     bool is_latent;
@@ -42,6 +44,11 @@ static const struct family families[] = {
      .may_have_attention_bias = true,
      .has_qk_norm = true,
      .experts = &expert_family_qwen3},
+    {.architecture = "Olmo2ForCausalLM",
+     .may_have_attention_bias = true,
+     .has_qk_norm = true,
+     .is_qk_norm_whole = true,
+     .norms_results = true},
     {.architecture = "DeepseekV2ForCausalLM",
      .is_latent = true,
      .experts = &expert_family_deepseek_v2},
@@ -357,6 +364,8 @@ static bool read_config(const char *path, const json_t *root, struct model_confi
         return false;
     }
     config->has_qk_norm = family->has_qk_norm;
+    config->is_qk_norm_whole = family->is_qk_norm_whole;
+    config->norms_results = family->norms_results;
     const struct number_field epsilon = {file, "rms_norm_eps", 0, 1};
     const struct int_field bos = {file, "bos_token_id", -1, config->vocabulary - 1};
     config->norm_epsilon = 1e-6;

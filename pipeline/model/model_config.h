@@ -57,7 +57,9 @@ struct model_config {
     bool has_qkv_bias;
     bool has_output_bias; // of the attention's output projection
     bool has_mlp_bias;
-    bool has_qk_norm; // each head of q and k is normalized before it is rotated
+    bool has_qk_norm;      // each head of q and k is normalized before it is rotated
+    bool is_qk_norm_whole; // rather all heads of q together, and all of k
+    bool norms_results;    // attention and MLP normalize what they add; else what they read
     bool ties_embeddings;
     struct latent_config latent;
     struct experts_config experts;

@@ -84,7 +84,8 @@ static void session_open(struct session *session)
 {
     struct error error = {0};
     const struct backend_options backend = {.threads = 2};
-    const struct model_options model = {WEIGHTS_F32, 16, KV_F32};
+    const struct model_options model = {
+        .weights = WEIGHTS_F32, .block_tokens = 16, .kv_format = KV_F32};
     *session = (struct session){.cases = calloc(CASES_MAX, sizeof *session->cases),
                                 .mutex = PTHREAD_MUTEX_INITIALIZER,
                                 .has_finished = PTHREAD_COND_INITIALIZER};

@@ -51,7 +51,8 @@ static void on_finish(void *context, struct sequence *sequence)
 
 static struct model *open_model(const struct setting *setting, struct backend *backend)
 {
-    const struct model_options options = {setting->weights, BLOCK_TOKENS, setting->kv_format};
+    const struct model_options options = {
+        .weights = setting->weights, .block_tokens = BLOCK_TOKENS, .kv_format = setting->kv_format};
     struct model *model = NULL;
     struct error error = {0};
     if (!model_open(setting->folder, backend, &options, &model, &error)) {

@@ -403,6 +403,64 @@ static void test_a_row_does_not_depend_on_chunks_blocks_or_neighbours(void **sta
     each_backend(2, check_invariance);
 }
 
+/* One row at position 0, where nothing turns: what is left of q is its norm. */
+static void check_norms(struct backend *backend)
+{
+    enum { HEADS = 3, HEAD_DIM = 20, WIDTH = 5 * HEAD_DIM };
+    struct noise noise = noise_open(9);
+    float qkv[WIDTH];
+    float scale[HEADS * HEAD_DIM];
+    float actual[WIDTH];
+    double expected[HEADS * HEAD_DIM];
+    const struct attention_shape shape = {
+        .heads = HEADS, .kv_heads = 1, .head_dim = HEAD_DIM, .block_tokens = 16};
+    const int32_t arrays[] = {0, 0, 0, 1, 0}; // token, position, row starts, table
+    struct step_arrays step = {.buffer = fixture_upload(backend, arrays, sizeof(arrays)),
+                               .positions = 1,
+                               .row_starts = 2,
+                               .block_tables = 4,
+                               .rows = 1,
+                               .sequences = 1,
+                               .blocks_max = 1};
+    noise_fill(&noise, qkv, WIDTH);
+    noise_fill(&noise, scale, HEADS * HEAD_DIM);
+    struct device_buffer *norm = fixture_upload(backend, scale, sizeof(scale));
+    struct device_buffer *kv =
+        fixture_buffer(backend, backend->ops->kv_block_bytes(backend, &shape));
+    for (int is_whole = 0; is_whole < 2; is_whole++) {
+        struct device_buffer *device = fixture_upload(backend, qkv, sizeof(qkv));
+        struct rope_kv_write_args args = {.step = &step,
+                                          .shape = shape,
+                                          .q_norm = norm,
+                                          .k_norm = norm,
+                                          .is_norm_whole = is_whole != 0,
+                                          .epsilon = 1e-5f,
+                                          .qkv = device,
+                                          .kv = kv};
+        int width = is_whole != 0 ? HEADS * HEAD_DIM : HEAD_DIM;
+        for (int i = 0; i < HEADS * HEAD_DIM; i++) {
+            double squares = 0;
+            for (int k = i / width * width; k < (i / width + 1) * width; k++) {
+                squares += (double)qkv[k] * (double)qkv[k];
+            }
+            expected[i] = (double)qkv[i] / sqrt(squares / width + 1e-5) * (double)scale[i % width];
+        }
+        assert_status(backend->ops->rope_kv_write(backend, &args));
+        fixture_download(backend, actual, device, sizeof(actual));
+        assert_close(actual, expected, HEADS * HEAD_DIM, 1e-5);
+        backend->ops->buffer_close(backend, device);
+    }
+    backend->ops->buffer_close(backend, norm);
+    backend->ops->buffer_close(backend, kv);
+    backend->ops->buffer_close(backend, step.buffer);
+}
+
+static void test_queries_are_normalized_by_head_or_all_together(void **state)
+{
+    (void)state;
+    each_backend(1, check_norms);
+}
+
 static void check_refusals(struct backend *backend)
 {
     struct step_arrays step = {0};
@@ -432,6 +490,7 @@ int main(void)
         cmocka_unit_test(test_attention_agrees_with_double_precision),
         cmocka_unit_test(test_a_row_does_not_depend_on_chunks_blocks_or_neighbours),
         cmocka_unit_test(test_bidirectional_rows_see_all_of_their_sequence_and_nothing_else),
+        cmocka_unit_test(test_queries_are_normalized_by_head_or_all_together),
         cmocka_unit_test(test_impossible_shapes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,6 +86,43 @@ static void test_norm_adds_and_normalizes_every_width(void **state)
     each_backend(2, check_norm);
 }
 
+static void check_sum(struct backend *backend)
+{
+    static struct rows residual;
+    static struct rows delta;
+    static float actual[ROWS * WIDTH_MAX];
+    struct noise noise = noise_open(33);
+    enum { WIDTH = 333 };
+    rows_fill(backend, &noise, &residual, ROWS, WIDTH);
+    rows_fill(backend, &noise, &delta, ROWS, WIDTH);
+    struct device_buffer *output = fixture_buffer(backend, residual.bytes);
+    struct add_norm_args args = {.residual = residual.buffer,
+                                 .delta = delta.buffer,
+                                 .output = output,
+                                 .rows = ROWS,
+                                 .width = WIDTH};
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        residual.values[i] += delta.values[i];
+    }
+    for (int has_delta = 1; has_delta >= 0; has_delta--) {
+        args.delta = has_delta != 0 ? delta.buffer : NULL;
+        assert_status(backend->ops->add_norm(backend, &args));
+        fixture_download(backend, actual, output, residual.bytes);
+        assert_memory_equal(actual, residual.values, residual.bytes);
+        fixture_download(backend, actual, residual.buffer, residual.bytes);
+        assert_memory_equal(actual, residual.values, residual.bytes);
+    }
+    backend->ops->buffer_close(backend, residual.buffer);
+    backend->ops->buffer_close(backend, delta.buffer);
+    backend->ops->buffer_close(backend, output);
+}
+
+static void test_a_norm_without_a_scale_only_adds(void **state)
+{
+    (void)state;
+    each_backend(2, check_sum);
+}
+
 static void expect_layer_norm(const float *x, const float *scale, const float *bias, int width,
                               double *expected)
 {
@@ -366,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norm_adds_and_normalizes_every_width),
+        cmocka_unit_test(test_a_norm_without_a_scale_only_adds),
         cmocka_unit_test(test_norm_with_a_bias_takes_the_mean_off_in_place),
         cmocka_unit_test(test_gelu_is_right_far_into_both_ends),
         cmocka_unit_test(test_embedding_adds_a_table_of_positions),

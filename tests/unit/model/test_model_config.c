@@ -208,6 +208,18 @@ static void test_biases_follow_the_family(void **state)
     assert_true(llama.has_qkv_bias && llama.has_output_bias && llama.has_mlp_bias);
 }
 
+static void test_norms_follow_the_family(void **state)
+{
+    (void)state;
+    struct model_config olmo = load("{\"architectures\":[\"Olmo2ForCausalLM\"]," SIZES "}");
+    assert_true(olmo.has_qk_norm && olmo.is_qk_norm_whole && olmo.norms_results);
+    assert_false(olmo.has_qkv_bias);
+    struct model_config qwen = load("{\"architectures\":[\"Qwen3ForCausalLM\"]," SIZES "}");
+    assert_true(qwen.has_qk_norm);
+    assert_false(qwen.is_qk_norm_whole || qwen.norms_results);
+    assert_false(load("{" LLAMA "}").has_qk_norm);
+}
+
 static void test_windows_follow_the_family_and_the_layers(void **state)
 {
     (void)state;
@@ -390,6 +402,7 @@ int main(void)
         CONFIG_TEST(test_stop_tokens_come_from_both_files),
         CONFIG_TEST(test_sampling_defaults_come_from_the_generation_config),
         CONFIG_TEST(test_biases_follow_the_family),
+        CONFIG_TEST(test_norms_follow_the_family),
         CONFIG_TEST(test_windows_follow_the_family_and_the_layers),
         CONFIG_TEST(test_experts_follow_the_family),
         CONFIG_TEST(test_experts_that_cannot_be_are_refused),
