@@ -2,6 +2,8 @@
  * Threads: engine (the two observers), pool (everything else). */
 #include "pipeline/local_internal.h"
 
+#include <math.h>
+
 #include "pipeline/clock.h"
 #include "pipeline/openai/response.h"
 #include "schemas/base/check.h"
@@ -197,6 +199,17 @@ static struct timing timing_of(const struct local_call *state)
     return timing;
 }
 
+/* Moves the written body to the arena. */
+static bool keep_body(struct call *call, struct buffer *body)
+{
+    if (!buffer_failed(body)) {
+        call->answer.body = arena_copy(call->job->arena, buffer_bytes(body));
+    }
+    buffer_close(body);
+    call->answer.status_code = 200;
+    return call->answer.body.data != NULL;
+}
+
 static bool compose_body(struct local_call *state, const struct openai_choice *choices)
 {
     struct call *call = state->call;
@@ -212,12 +225,63 @@ static bool compose_body(struct local_call *state, const struct openai_choice *c
     struct buffer body;
     buffer_init(&body, BODY_BYTES_MAX);
     openai_response_write(&response, &body);
-    if (!buffer_failed(&body)) {
-        call->answer.body = arena_copy(call->job->arena, buffer_bytes(&body));
+    return keep_body(call, &body);
+}
+
+/* A vector's first numbers; what is left of length 1 gets it again. */
+static void shorten(float *vector, int width, bool normalizes)
+{
+    double squares = 0;
+    for (int i = 0; i < width; i++) {
+        squares += (double)vector[i] * (double)vector[i];
     }
-    buffer_close(&body);
-    call->answer.status_code = 200;
-    return call->answer.body.data != NULL;
+    double length = normalizes && squares > 0 ? sqrt(squares) : 1;
+    for (int i = 0; i < width; i++) {
+        vector[i] = (float)((double)vector[i] / length);
+    }
+}
+
+static bool compose_embeddings(struct local_call *state)
+{
+    struct call *call = state->call;
+    const struct model_config *config = model_get_config(state->model->model);
+    int dimensions = call->request.dimensions;
+    const float **vectors =
+        arena_alloc_array(call->job->arena, (size_t)state->choices_count, sizeof *vectors);
+    if (vectors == NULL) {
+        return false;
+    }
+    for (int i = 0; i < state->choices_count; i++) {
+        float *vector = state->choices[i].sequence.vector;
+        if (dimensions > 0 && dimensions < config->hidden) {
+            shorten(vector, dimensions, config->encoder.normalizes);
+        }
+        vectors[i] = vector;
+    }
+    struct openai_embeddings embeddings = {
+        .model = call->request.model,
+        .vectors = vectors,
+        .count = state->choices_count,
+        .width = dimensions > 0 ? dimensions : config->hidden,
+        .is_base64 = call->request.wants_base64,
+        .usage = call->answer.usage,
+    };
+    struct buffer body;
+    buffer_init(&body, BODY_BYTES_MAX);
+    openai_embeddings_write(&embeddings, &body);
+    return keep_body(call, &body);
+}
+
+static bool compose_choices(struct local_call *state)
+{
+    struct openai_choice choices[OPENAI_CHOICES_MAX];
+    CHECK(state->choices_count <= OPENAI_CHOICES_MAX);
+    for (int i = 0; i < state->choices_count; i++) {
+        if (!make_choice(&state->choices[i], i, &choices[i])) {
+            return false;
+        }
+    }
+    return compose_body(state, choices);
 }
 
 /* The error of the first choice that failed or was cancelled; false when all are whole. */
@@ -240,16 +304,13 @@ static bool has_failed_choice(const struct local_call *state, struct error *erro
 static void compose(struct local_call *state)
 {
     struct call *call = state->call;
-    struct openai_choice choices[OPENAI_CHOICES_MAX];
     call->answer.timing = timing_of(state);
     call->answer.usage = usage_of(state);
     bool is_whole = true;
     (void)shortage_take();
     if (!has_failed_choice(state, &call->answer.error)) {
-        for (int i = 0; i < state->choices_count && is_whole; i++) {
-            is_whole = make_choice(&state->choices[i], i, &choices[i]);
-        }
-        is_whole = is_whole && compose_body(state, choices);
+        is_whole = call->request.endpoint == ENDPOINT_EMBEDDINGS ? compose_embeddings(state)
+                                                                 : compose_choices(state);
     }
     if (!is_whole && shortage_take()) {
         error_set(&call->answer.error, ERROR_INTERNAL, "out_of_memory", NULL,

@@ -46,9 +46,9 @@ static bool encode(const struct local_call *state, struct bytes text, bool add_s
 {
     struct error cause = {0};
     if (state->model->tokenizer == NULL) {
-        return error_set(error, ERROR_INVALID, "unsupported_value", "prompt",
-                         "the model %s has no tokenizer.json; give the prompt as token ids",
-                         state->model->name);
+        return error_set(error, ERROR_INVALID, "unsupported_value", param_of(state->call),
+                         "the model %s has no tokenizer.json; give the %s as token ids",
+                         state->model->name, param_of(state->call));
     }
     if (tokenizer_encode(state->model->tokenizer, text, add_special_tokens, ids, &cause)) {
         return true;
@@ -88,7 +88,7 @@ static bool copy_ids(const struct local_call *state, const struct openai_prompt 
     }
     for (int i = 0; i < prompt->ids_count; i++) {
         if (prompt->ids[i] < 0 || prompt->ids[i] >= vocabulary) {
-            return error_set(error, ERROR_INVALID, "invalid_value", "prompt",
+            return error_set(error, ERROR_INVALID, "invalid_value", param_of(state->call),
                              "token %d of the prompt is %d, must be between 0 and %d", i,
                              prompt->ids[i], vocabulary - 1);
         }
@@ -162,6 +162,52 @@ static struct sample_params sampling_of(const struct local_call *state, int choi
     };
 }
 
+/* An input of an embeddings request, which needs no room for an answer. */
+static bool init_input(struct local_call *state, int index, const int32_t *ids, int count,
+                       struct error *error)
+{
+    struct call *call = state->call;
+    int inputs_max = engine_tokens_max(state->local->engine, call->route->model) - 1;
+    int width = model_get_config(state->model->model)->hidden;
+    if (count > inputs_max) {
+        return error_set(error, ERROR_INVALID, "context_length_exceeded", "input",
+                         "input %d has %d tokens, must have at most %d; shorten it", index, count,
+                         inputs_max);
+    }
+    struct local_choice *choice = &state->choices[index];
+    choice->owner = state;
+    choice->sequence = (struct sequence){
+        .model = call->route->model,
+        .prompt = ids,
+        .prompt_count = count,
+        .params = {.max_tokens = 1,
+                   .priority = call->job->request.priority,
+                   .deadline_ms = call->job->request.deadline_ms},
+        .vector = arena_alloc_array(call->job->arena, (size_t)width, sizeof(float)),
+        .owner = choice,
+    };
+    return choice->sequence.vector != NULL || set_too_large(error);
+}
+
+/* Encoders give embeddings, all others text. */
+static bool check_endpoint(const struct local_call *state, struct error *error)
+{
+    const struct openai_request *request = &state->call->request;
+    const struct model_config *config = model_get_config(state->model->model);
+    bool wants_embeddings = request->endpoint == ENDPOINT_EMBEDDINGS;
+    if (wants_embeddings != config->encoder.is_encoder) {
+        return error_set(error, ERROR_INVALID, "unsupported_value", "model",
+                         wants_embeddings ? "the model %s generates text; /v1/embeddings needs an "
+                                            "encoder"
+                                          : "the model %s is an encoder; use /v1/embeddings",
+                         state->model->name);
+    }
+    return !wants_embeddings || request->dimensions <= config->hidden ||
+           error_set(error, ERROR_INVALID, "invalid_value", "dimensions",
+                     "dimensions is %d, the model's vectors have %d", request->dimensions,
+                     config->hidden);
+}
+
 static bool init_choice(struct local_call *state, int index, const int32_t *prompt,
                         int prompt_count, struct error *error)
 {
@@ -213,11 +259,12 @@ bool local_prepare_call(struct local *local, struct call *call, struct error *er
 {
     const struct openai_request *request = &call->request;
     int choices_count = request->prompts_count * request->n;
-    CHECK(choices_count >= 1 && choices_count <= OPENAI_CHOICES_MAX);
+    bool wants_embeddings = request->endpoint == ENDPOINT_EMBEDDINGS;
+    CHECK(choices_count >= 1 && choices_count <= OPENAI_INPUTS_MAX);
     if (choices_count > local->sequences_max) { // it would wait for ever
-        return error_set(error, ERROR_INVALID, "invalid_value", "n",
-                         "the request has %d choices, must be at most %d", choices_count,
-                         local->sequences_max);
+        return error_set(error, ERROR_INVALID, "invalid_value", wants_embeddings ? "input" : "n",
+                         "the request has %d %s, must be at most %d", choices_count,
+                         wants_embeddings ? "inputs" : "choices", local->sequences_max);
     }
     struct local_call *state = arena_alloc(
         call->job->arena, sizeof *state + (size_t)choices_count * sizeof state->choices[0]);
@@ -230,6 +277,9 @@ bool local_prepare_call(struct local *local, struct call *call, struct error *er
     state->choices_count = choices_count;
     state->choices_left = choices_count;
     call->state = state;
+    if (!check_endpoint(state, error)) {
+        return false;
+    }
     if (!copy_stop_tokens(state)) {
         return set_too_large(error);
     }
@@ -240,7 +290,9 @@ bool local_prepare_call(struct local *local, struct call *call, struct error *er
             return false;
         }
         for (int i = 0; i < request->n; i++) {
-            if (!init_choice(state, prompt * request->n + i, ids, count, error)) {
+            if (wants_embeddings
+                    ? !init_input(state, prompt, ids, count, error)
+                    : !init_choice(state, prompt * request->n + i, ids, count, error)) {
                 return false;
             }
         }

@@ -46,6 +46,10 @@ static bool scripted_prepare(struct generator *generator, struct call *call, str
 {
     struct scripted *scripted = scripted_of(generator);
     const struct openai_request *request = &call->request;
+    if (request->endpoint == ENDPOINT_EMBEDDINGS) {
+        return error_set(error, ERROR_INVALID, "unsupported_value", "model",
+                         "the scripted generator has no vectors; use a model that is an encoder");
+    }
     struct openai_choice choice = {
         .text = bytes_of(scripted->options.text),
         .finish_reason = "stop",

@@ -63,6 +63,11 @@ static json_t *stop_tokens_of(const struct check *check)
 static json_t *unsupported_of(const struct check *check)
 {
     json_t *array = json_array();
+    if (check->report.config.encoder.is_encoder) {
+        (void)json_array_append_new(
+            array, json_string("/v1/chat/completions, /v1/completions: the model is an encoder"));
+        return array;
+    }
     if (check->has_no_template) {
         (void)json_array_append_new(
             array, json_string("/v1/chat/completions: the folder has no chat template"));

@@ -65,10 +65,10 @@ static bool open_handles(struct session *session, struct error *error)
     return true;
 }
 
-/* Choices of one call count each; a record has one call of at most OPENAI_CHOICES_MAX choices. */
+/* Choices of one call count each; a record has one call of at most OPENAI_INPUTS_MAX of them. */
 static int calls_max(const struct config *config)
 {
-    return (int)config->intake_records_max + OPENAI_CHOICES_MAX;
+    return (int)config->intake_records_max + OPENAI_INPUTS_MAX;
 }
 
 static bool open_local(struct session *session, struct local **local_out, struct error *error)

@@ -6,6 +6,9 @@
  * and waiting ones join at every step. A sequence that finds no free KV block is preempted and
  * recomputed; the answer is the same (row invariance, DESIGN of model and kernels).
  *
+ * An encoder's sequence is its prompt alone: it finishes (FINISH_STOP) with its vector after the
+ * step that has all of it. Prompts of an encoder fit into max_num_batched_tokens.
+ *
  * When a step fails, the culprit is found by halves and finishes with the error; the others go on.
  * When the device is lost (a model's error of kind ERROR_FATAL), all that are inside and all that
  * are submitted later finish with that error: the owner must open a new engine, in a new process.
@@ -62,6 +65,7 @@ struct sequence {
     struct sequence_params params;
     int32_t *output;          // [params.max_tokens]
     float *logprobs;          // [params.max_tokens] or NULL
+    float *vector;            // [the model's hidden] for an encoder, which has no output; else NULL
     _Atomic int output_count; // release by the engine, acquire by readers
     _Atomic int ready_count;  // set before engine_submit, then raised by engine_resume
     void *owner;              // the submitter's

@@ -19,6 +19,12 @@ static bool sample(void *context, const struct sample_params *params, int32_t *t
     return model_sample(context, params, tokens_out, logprobs_out, error);
 }
 
+static bool encode(void *context, const struct model_batch *batch, float *const *vectors_out,
+                   struct error *error)
+{
+    return model_encode(context, batch, vectors_out, error);
+}
+
 static bool check_shares(const struct engine_options *options, struct error *error)
 {
     double sum = 0;
@@ -65,12 +71,15 @@ static bool open_device(const struct engine_options *options, int index, struct 
         return false;
     }
     const struct model_config *config = model_get_config(model);
+    bool is_encoder = config->encoder.is_encoder;
     *device_out = (struct device){
-        .forward = forward,
-        .sample = sample,
+        .forward = is_encoder ? NULL : forward,
+        .sample = is_encoder ? NULL : sample,
+        .encode = is_encoder ? encode : NULL,
         .context = model,
         .vocabulary = config->vocabulary,
-        .context_tokens = config->context,
+        .vector_width = is_encoder ? config->hidden : 0,
+        .context_tokens = config->context + (is_encoder ? 1 : 0),
         .blocks_count = blocks_count,
         .block_tokens = model_block_tokens(model),
     };

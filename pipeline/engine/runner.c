@@ -1,6 +1,7 @@
 /* runner: plan, fill, forward, sample, append; and bisection when a device fails. */
 #include "pipeline/engine/runner.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -52,11 +53,16 @@ static bool lane_open(struct lane *lane, const struct device *device,
     lane->context_tokens = options->max_model_len == 0
                                ? device->context_tokens
                                : least(device->context_tokens, options->max_model_len);
+    if (device->encode != NULL) { // one step takes all of a prompt
+        lane->context_tokens = least(lane->context_tokens, options->max_num_batched_tokens + 1);
+    }
     lane->tokens_max =
         (int)(pool_tokens < lane->context_tokens ? pool_tokens : lane->context_tokens);
     const struct scheduler_options scheduler = {
         .blocks = {.blocks_count = device->blocks_count, .block_tokens = device->block_tokens},
-        .enable_prefix_caching = options->enable_prefix_caching,
+        // What comes after a prefix changes the keys of an encoder.
+        .enable_prefix_caching = options->enable_prefix_caching && device->encode == NULL,
+        .whole_prompts = device->encode != NULL,
         .enable_look_ahead = true,
         .tokens_max = lane->tokens_max,
         .running_max = options->max_num_seqs,
@@ -216,6 +222,11 @@ static bool check_sequence(const struct lane *lane, const struct sequence *seque
                          "blocks holds; raise its memory",
                          sequence->prompt_count, lane->tokens_max, lane->device.blocks_count);
     }
+    if ((lane->device.encode != NULL) != (sequence->vector != NULL)) {
+        return error_set(error, ERROR_INVALID, "unsupported_value", "model", "the model %s",
+                         sequence->vector == NULL ? "is an encoder and generates no text"
+                                                  : "generates text and is no encoder");
+    }
     return check_tokens(sequence, lane->device.vocabulary, error);
 }
 
@@ -332,6 +343,22 @@ static void take_token(struct runner *runner, const struct lane *lane,
     }
 }
 
+/* An encoder's result is in the sequence already. */
+static void take_vector(struct runner *runner, const struct lane *lane,
+                        struct running_sequence *running)
+{
+    struct sequence *sequence = running->sequence;
+    for (int i = 0; i < lane->device.vector_width; i++) {
+        if (!isfinite(sequence->vector[i])) {
+            (void)error_set(&sequence->error, ERROR_INTERNAL, "vector_not_finite", NULL,
+                            "the model gave a vector that is not finite at number %d", i);
+            runner_finish(runner, running->state, FINISH_ERROR);
+            return;
+        }
+    }
+    runner_finish(runner, running->state, FINISH_STOP);
+}
+
 static void take_results(struct runner *runner, const struct lane *lane,
                          const struct step_sequence *planned, int planned_count)
 {
@@ -350,7 +377,11 @@ static void take_results(struct runner *runner, const struct lane *lane,
         if (timing->first_token_ms == 0) {
             timing->first_token_ms = now_ms;
         }
-        take_token(runner, lane, step->sampled[i], step->next_tokens[i], step->logprobs[i]);
+        if (lane->device.encode != NULL) {
+            take_vector(runner, lane, step->sampled[i]);
+        } else {
+            take_token(runner, lane, step->sampled[i], step->next_tokens[i], step->logprobs[i]);
+        }
     }
 }
 
@@ -361,6 +392,12 @@ static bool run_device(struct runner *runner, const struct lane *lane,
     const struct device *device = &lane->device;
     step_fill(step, planned, planned_count, device->block_tokens);
     runner->stats.steps_total++;
+    if (device->encode != NULL) {
+        CHECK(step->batch.logit_rows_count == planned_count); // each prompt is whole
+        struct model_batch batch = step->batch;
+        batch.logit_rows_count = 0;
+        return device->encode(device->context, &batch, step->vectors, error);
+    }
     if (!device->forward(device->context, &step->batch, error)) {
         return false;
     }

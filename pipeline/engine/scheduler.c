@@ -13,6 +13,7 @@ struct scheduler {
     int rows_max;
     int tokens_max;
     bool enable_prefix_caching;
+    bool whole_prompts;
     struct kv_blocks *blocks;
     struct look_ahead waiting;
 
@@ -80,6 +81,7 @@ bool scheduler_open(const struct scheduler_options *options, struct scheduler **
     forecast_init(&scheduler->forecast);
     scheduler->tokens_max = options->tokens_max;
     scheduler->enable_prefix_caching = options->enable_prefix_caching;
+    scheduler->whole_prompts = options->whole_prompts;
     scheduler->running_max = options->running_max;
     scheduler->blocks_max = divide_up(options->tokens_max, options->blocks.block_tokens);
     if (!kv_blocks_open(&options->blocks, &scheduler->blocks, error)) {
@@ -430,6 +432,13 @@ static struct running_sequence *admit(struct scheduler *scheduler, struct sequen
     return running;
 }
 
+/* Nobody passes a prompt that has to be whole, so it is first in the next step. */
+static bool has_room(const struct scheduler *scheduler, const struct sequence_state *state)
+{
+    int rows_left = scheduler->rows_max - scheduler->plan.rows_count;
+    return !scheduler->whole_prompts || state->sequence->prompt_count <= rows_left;
+}
+
 /* Pass 3. Ends: each turn admits a sequence or defers one of a few. */
 static void plan_waiting(struct scheduler *scheduler)
 {
@@ -439,6 +448,9 @@ static void plan_waiting(struct scheduler *scheduler)
     while (plan->rows_count < scheduler->rows_max &&
            scheduler->running_count < scheduler->running_max) {
         struct sequence_state *state = look_ahead_next(waiting);
+        if (state != NULL && !has_room(scheduler, state)) {
+            return;
+        }
         struct running_sequence *running = state == NULL ? NULL : admit(scheduler, state);
         if (running == NULL && (state == NULL || state == scheduler->refused)) {
             return;

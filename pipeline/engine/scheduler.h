@@ -28,6 +28,7 @@
 struct scheduler_options {
     struct kv_blocks_options blocks;
     bool enable_prefix_caching;
+    bool whole_prompts;     // a sequence is admitted only into a step that takes all of its prompt
     bool enable_look_ahead; // with the prefix cache: sequences that share a prefix run together
     int tokens_max;         // prompt + output of one sequence; at most what the blocks hold
     int running_max;        // at most rows_max

@@ -18,14 +18,17 @@ bool step_open(struct step *step, const struct step_limits *limits)
         .params = calloc(sequences, sizeof *step->params),
         .next_tokens = calloc(sequences, sizeof *step->next_tokens),
         .logprobs = calloc(sequences, sizeof *step->logprobs),
+        .vectors = calloc(sequences, sizeof *step->vectors),
     };
     return step->tokens != NULL && step->positions != NULL && step->row_starts != NULL &&
            step->block_tables != NULL && step->logit_rows != NULL && step->sampled != NULL &&
-           step->params != NULL && step->next_tokens != NULL && step->logprobs != NULL;
+           step->params != NULL && step->next_tokens != NULL && step->logprobs != NULL &&
+           step->vectors != NULL;
 }
 
 void step_close(struct step *step)
 {
+    free(step->vectors);
     free(step->logprobs);
     free(step->next_tokens);
     free(step->params);
@@ -77,6 +80,7 @@ static void add_logit_row(struct step *step, struct running_sequence *running)
     int index = step->batch.logit_rows_count++;
     step->logit_rows[index] = step->batch.rows_count - 1;
     step->sampled[index] = running;
+    step->vectors[index] = running->sequence->vector;
     struct sample_params *params = &step->params[index];
     *params = sequence->params.sample;
     params->position = (uint32_t)(running->known_count - sequence->prompt_count);

@@ -22,6 +22,7 @@ struct step {
     struct sample_params *params;      // [sequences_max]
     int32_t *next_tokens;              // [sequences_max] filled by the device
     float *logprobs;                   // [sequences_max] filled by the device
+    float **vectors; // [sequences_max] likewise, of an encoder: the sequences' own
     bool wants_logprobs;
 };
 

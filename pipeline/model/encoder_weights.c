@@ -37,7 +37,7 @@ static bool load_norm(const struct loader *loader, const char *prefix, const cha
 }
 
 /* Every token has the first type, so its row is part of each position. */
-static bool add_type(const struct loader *loader, const char *prefix, float *positions, int count)
+static bool load_type(const struct loader *loader, const char *prefix, float *positions, int count)
 {
     const struct model_config *config = loader->config;
     char name[LOADER_NAME_BYTES];
@@ -71,7 +71,7 @@ static bool load_positions(const struct loader *loader, const char *prefix,
     }
     float *first = table + (size_t)encoder->positions_first * (size_t)config->hidden;
     struct weight_part part = {.data = first, .dtype = DTYPE_F32, .rows = config->context};
-    bool is_loaded = add_type(loader, prefix, first, config->context);
+    bool is_loaded = load_type(loader, prefix, first, config->context);
     if (is_loaded) {
         enum kernel_status status =
             loader->backend->ops->table_open(loader->backend, &part, config->hidden, positions_out);

@@ -1,4 +1,4 @@
-/* parameter: every parameter of the two endpoints, in one table.
+/* parameter: every parameter of the endpoints, in one table.
  *
  * What is not here is refused as unknown. What is here is read, or taken when its value is harmless
  * (changes no answer) and refused otherwise: a request is never answered as if it had asked for
@@ -290,6 +290,20 @@ static bool is_text_modality(const json_t *value)
            is_text(json_array_get(value, 0), "text");
 }
 
+static bool read_encoding_format(const struct parameter *parameter, json_t *value,
+                                 struct parse *parse)
+{
+    parse->request->wants_base64 = is_text(value, "base64");
+    if (parse->request->wants_base64 || is_text(value, "float")) {
+        return true;
+    }
+    return json_is_string(value)
+               ? error_set(parse->error, ERROR_INVALID, "invalid_value", parameter->name,
+                           "encoding_format is '%.60s', must be 'float' or 'base64'",
+                           json_string_value(value))
+               : wrong_type(parameter, value, parse, "a string");
+}
+
 #define REQUEST(member) .offset = offsetof(struct openai_request, member)
 #define FLAG(member) .flag_offset = offsetof(struct openai_request, member)
 #define HARMLESS(condition) .read = read_harmless, .is_harmless = (condition)
@@ -299,12 +313,17 @@ enum {
     CHAT = 1u << ENDPOINT_CHAT,
     COMPLETIONS = 1u << ENDPOINT_COMPLETIONS,
     BOTH = CHAT | COMPLETIONS,
+    EMBEDDINGS = 1u << ENDPOINT_EMBEDDINGS,
+    ALL = BOTH | EMBEDDINGS,
 };
 
 static const struct parameter parameters[] = {
-    {"model", BOTH, .read = read_model},
+    {"model", ALL, .read = read_model},
     {"messages", CHAT, .read = read_messages},
-    {"prompt", COMPLETIONS, .read = read_prompt},
+    {"prompt", COMPLETIONS, .read = read_prompt, .max = OPENAI_CHOICES_MAX},
+    {"input", EMBEDDINGS, .read = read_input, .max = OPENAI_INPUTS_MAX},
+    {"encoding_format", EMBEDDINGS, .read = read_encoding_format},
+    {"dimensions", EMBEDDINGS, .read = read_int, REQUEST(dimensions), .min = 1, .max = 1 << 16},
     {"n", BOTH, .read = read_int, REQUEST(n), .min = 1, .max = OPENAI_CHOICES_MAX},
     {"max_tokens", BOTH, .read = read_max_tokens, .min = 1, .max = TOKENS_MAX},
     {"max_completion_tokens", CHAT, .read = read_max_completion_tokens, .min = 1,
@@ -323,7 +342,7 @@ static const struct parameter parameters[] = {
     {"echo", COMPLETIONS, .read = read_bool, REQUEST(wants_echo)},
 
     // These say something about the call and nothing about the answer.
-    {"user", BOTH, HARMLESS(is_string), .limit = "must be a string"},
+    {"user", ALL, HARMLESS(is_string), .limit = "must be a string"},
     {"safety_identifier", CHAT, HARMLESS(is_string), .limit = "must be a string"},
     {"prompt_cache_key", CHAT, HARMLESS(is_string), .limit = "must be a string"},
     {"prompt_cache_retention", CHAT, HARMLESS(is_string), .limit = "must be a string"},

@@ -1,4 +1,5 @@
-/* prompt: the `prompt` of a completions request (text, texts, ids, arrays of ids), and `stop`. */
+/* prompt: the `prompt` of a completions request (text, texts, ids, arrays of ids), the `input` of
+ * an embeddings request, which is alike, and `stop`. */
 #include "pipeline/openai/parameter.h"
 
 #include <limits.h>
@@ -67,9 +68,9 @@ bool read_prompt(const struct parameter *parameter, json_t *value, struct parse 
     const json_t *first = json_array_get(value, 0); // NULL when it is no array
     bool is_many = json_is_string(first) || json_is_array(first);
     size_t count = is_many ? json_array_size(value) : 1;
-    if (count > OPENAI_CHOICES_MAX) {
+    if (count > (size_t)parameter->max) {
         return error_set(parse->error, ERROR_INVALID, "invalid_value", name,
-                         "%s has %zu prompts, must have 1 to %d", name, count, OPENAI_CHOICES_MAX);
+                         "%s has %zu prompts, must have 1 to %g", name, count, parameter->max);
     }
     struct openai_prompt *prompts = arena_alloc_array(parse->arena, count, sizeof *prompts);
     if (prompts == NULL) {
@@ -86,6 +87,21 @@ bool read_prompt(const struct parameter *parameter, json_t *value, struct parse 
     }
     parse->request->prompts = prompts;
     parse->request->prompts_count = (int)count;
+    return true;
+}
+
+bool read_input(const struct parameter *parameter, json_t *value, struct parse *parse)
+{
+    if (!read_prompt(parameter, value, parse)) {
+        return false;
+    }
+    for (int i = 0; i < parse->request->prompts_count; i++) {
+        const struct openai_prompt *input = &parse->request->prompts[i];
+        if (input->ids == NULL && input->text.size == 0) {
+            return error_set(parse->error, ERROR_INVALID, "invalid_value", parameter->name,
+                             "input %d is an empty string, must have at least 1 character", i);
+        }
+    }
     return true;
 }
 

@@ -14,6 +14,7 @@
 static const struct openai_endpoint_traits endpoints[] = {
     [ENDPOINT_CHAT] = {"/v1/chat/completions", "messages", 0, "chatcmpl-", "chat.completion"},
     [ENDPOINT_COMPLETIONS] = {"/v1/completions", "prompt", 16, "cmpl-", "text_completion"},
+    [ENDPOINT_EMBEDDINGS] = {"/v1/embeddings", "input", 0, "", "list"},
 };
 
 enum { ENDPOINTS_END = sizeof endpoints / sizeof endpoints[0] };
@@ -123,7 +124,8 @@ static bool settle_max_tokens(struct parse *parse)
 
 static bool check_combinations(const struct openai_request *request, struct error *error)
 {
-    if (request->n * request->prompts_count > OPENAI_CHOICES_MAX) {
+    if (request->endpoint != ENDPOINT_EMBEDDINGS && // whose inputs are counted when they are read
+        request->n * request->prompts_count > OPENAI_CHOICES_MAX) {
         return error_set(error, ERROR_INVALID, "invalid_value", "n",
                          "n is %d for %d prompts, their product must be at most %d", request->n,
                          request->prompts_count, OPENAI_CHOICES_MAX);

@@ -15,7 +15,7 @@
 #include "schemas/base/bytes.h"
 #include "schemas/base/error.h"
 
-enum openai_endpoint { ENDPOINT_NONE, ENDPOINT_CHAT, ENDPOINT_COMPLETIONS };
+enum openai_endpoint { ENDPOINT_NONE, ENDPOINT_CHAT, ENDPOINT_COMPLETIONS, ENDPOINT_EMBEDDINGS };
 
 /* What tells endpoints apart beside their parameters: one row each, in request.c. */
 struct openai_endpoint_traits {
@@ -29,6 +29,7 @@ struct openai_endpoint_traits {
 enum {
     OPENAI_STOPS_MAX = 16,    // OpenAI takes 4
     OPENAI_CHOICES_MAX = 128, // prompts * n
+    OPENAI_INPUTS_MAX = 2048, // of an embeddings request; more than choices
 };
 
 struct openai_prompt {
@@ -46,7 +47,7 @@ struct openai_request {
      * parts are joined by a line feed) or, beside tool_calls, null or absent; developer became
      * system. */
     const json_t *messages;
-    struct openai_prompt *prompts; // completions: [prompts_count]
+    struct openai_prompt *prompts; // completions and embeddings: [prompts_count]
     int prompts_count;             // 1 for a chat
 
     int n;          // choices per prompt
@@ -66,6 +67,9 @@ struct openai_request {
     bool ignore_eos; // as vLLM has it, for measuring
     bool wants_logprobs;
     bool wants_echo; // completions
+
+    bool wants_base64; // embeddings, as are the numbers of a vector: 0: all
+    int dimensions;
 };
 
 /* "/v1/chat/completions" and so on; ENDPOINT_NONE when unknown. */

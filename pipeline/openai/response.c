@@ -135,6 +135,54 @@ void openai_response_write(const struct openai_response *response, struct buffer
     buffer_append_char(out, '}');
 }
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "base64 wants little-endian floats");
+
+static void write_base64(const float *vector, int width, struct buffer *out)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *bytes = (const unsigned char *)vector;
+    size_t size = (size_t)width * sizeof *vector;
+    buffer_append_char(out, '"');
+    for (size_t i = 0; i < size; i += 3) {
+        size_t left = size - i;
+        uint32_t group = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                         (left > 2 ? bytes[i + 2] : 0);
+        char text[4] = {alphabet[group >> 18], alphabet[group >> 12 & 63],
+                        left > 1 ? alphabet[group >> 6 & 63] : '=',
+                        left > 2 ? alphabet[group & 63] : '='};
+        buffer_append(out, text, sizeof text);
+    }
+    buffer_append_char(out, '"');
+}
+
+static void write_numbers(const float *vector, int width, struct buffer *out)
+{
+    for (int i = 0; i < width; i++) {
+        buffer_printf(out, "%s%.9g", i > 0 ? "," : "[", (double)vector[i]); // a float's digits
+    }
+    buffer_append_char(out, ']');
+}
+
+void openai_embeddings_write(const struct openai_embeddings *embeddings, struct buffer *out)
+{
+    buffer_append_text(out, "{\"object\":\"list\",\"data\":[");
+    for (int i = 0; i < embeddings->count; i++) {
+        buffer_printf(
+            out, "%s{\"object\":\"embedding\",\"index\":%d,\"embedding\":", i > 0 ? "," : "", i);
+        if (embeddings->is_base64) {
+            write_base64(embeddings->vectors[i], embeddings->width, out);
+        } else {
+            write_numbers(embeddings->vectors[i], embeddings->width, out);
+        }
+        buffer_append_char(out, '}');
+    }
+    buffer_append_text(out, "],\"model\":");
+    quote_json(out, embeddings->model);
+    buffer_printf(out, ",\"usage\":{\"prompt_tokens\":%" PRId64 ",\"total_tokens\":%" PRId64 "}}",
+                  embeddings->usage.prompt_tokens, embeddings->usage.prompt_tokens);
+}
+
 void openai_error_write(const struct error *error, struct buffer *out)
 {
     buffer_append_text(out, "{\"error\":{\"message\":");

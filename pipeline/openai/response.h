@@ -32,6 +32,18 @@ struct openai_response {
 
 /* A whole chat.completion or text_completion object. Failure is sticky in `out`. */
 void openai_response_write(const struct openai_response *response, struct buffer *out);
+/* The vectors of an embeddings request, in the order of its inputs. */
+struct openai_embeddings {
+    struct bytes model;
+    const float *const *vectors; // [count], [width]
+    int count;
+    int width;
+    bool is_base64; // of the f32, little-endian; else an array of numbers
+    struct usage usage;
+};
+
+/* A whole list of embedding objects. Failure is sticky in `out`. */
+void openai_embeddings_write(const struct openai_embeddings *embeddings, struct buffer *out);
 /* {"error": {"message", "type", "param", "code"}} */
 void openai_error_write(const struct error *error, struct buffer *out);
 

@@ -4,8 +4,8 @@
  * NFKC, NFKD, BertNormalizer, Lowercase, StripAccents, Prepend, Replace, Strip; pre_tokenizers
  * ByteLevel, Split, Metaspace, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer;
  * post_processors TemplateProcessing, ByteLevel, RobertaProcessing, BertProcessing; decoders
- * ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, WordPiece; Sequence of each. Anything else is refused by name. "truncation" and "padding" are ignored: they are about
- * training batches.
+ * ByteLevel, Metaspace, Replace, ByteFallback, Fuse, Strip, WordPiece; Sequence of each. Anything
+ * else is refused by name. "truncation" and "padding" are ignored: they are about batches.
  *
  * Immutable after open: any number of threads may use one at once. Each call has its own scratch.
  */

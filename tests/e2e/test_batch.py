@@ -1,8 +1,11 @@
 """`millrace batch`: files in, files out, without Kafka."""
 
+import base64
 import json
+import struct
 import subprocess
 
+import jsonschema
 import pytest
 
 from support import millrace
@@ -56,6 +59,49 @@ def test_answers_do_not_depend_on_the_order_or_the_company(binary, tmp_path):
     for name, answer in by_id(few).items():
         choices = answer["response"]["body"]["choices"]
         assert choices == expected[name]["response"]["body"]["choices"]
+
+
+def test_an_encoder_answers_embeddings_as_openai_describes_them(binary, tmp_path, data):
+    openapi = json.loads((data / "openai/openapi/openapi.json").read_text())
+    folder = millrace.ROOT / "tests/golden/encoders/minilm"
+    golden = json.loads((folder / "golden.json").read_text())
+    texts = [text["text"] for text in golden]
+    requests = [
+        line("floats", dict(model="minilm", input=texts), "/v1/embeddings"),
+        line(
+            "base64",
+            dict(model="minilm", input=texts[0], encoding_format="base64"),
+            "/v1/embeddings",
+        ),
+        line("chat", dict(model="minilm", messages=[dict(role="user", content="Hi")])),
+        line("long", dict(model="minilm", input="mill " * 100), "/v1/embeddings"),
+    ]
+    source, target = write_lines(tmp_path / "in.jsonl", requests), tmp_path / "out.jsonl"
+    assert batch(source, target, "--set", "engine.weights=f32", model=folder).returncode == 1
+    responses = {name: answer["response"] for name, answer in by_id(target).items()}
+    reference = {
+        "$ref": "#/components/schemas/CreateEmbeddingResponse",
+        "components": openapi["components"],
+    }
+    body = responses["floats"]["body"]
+    jsonschema.Draft202012Validator(reference).validate(body)
+    assert body["usage"]["prompt_tokens"] == sum(len(text["ids"]) for text in golden)
+    for item, text in zip(body["data"], golden, strict=True):
+        assert item["embedding"] == pytest.approx(text["vector"], abs=1e-4)
+    vector = struct.unpack(
+        "<24f", base64.b64decode(responses["base64"]["body"]["data"][0]["embedding"])
+    )
+    assert list(vector) == pytest.approx(body["data"][0]["embedding"], rel=1e-6)
+    assert (
+        responses["chat"]["status_code"] == 400
+        and "encoder" in responses["chat"]["body"]["error"]["message"]
+    )
+    assert responses["long"]["body"]["error"]["code"] == "context_length_exceeded"
+    report = json.loads(millrace.run("model", "check", folder, "--json").stdout)
+    assert report["architecture"] == "BertModel" and report["context"] == 64
+    assert report["unsupported"] == [
+        "/v1/chat/completions, /v1/completions: the model is an encoder"
+    ]
 
 
 # name: the line, the HTTP-like status (None: response is null), the error's code

@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct arena *arena = arena_open(ARENA_BYTES_MAX);
     CHECK(arena != NULL);
-    enum openai_endpoint endpoint = data[0] % 2 == 0 ? ENDPOINT_CHAT : ENDPOINT_COMPLETIONS;
+    enum openai_endpoint endpoint =
+        (enum openai_endpoint)(ENDPOINT_CHAT + data[0] % (ENDPOINT_EMBEDDINGS - ENDPOINT_CHAT + 1));
     struct bytes body = {(const char *)data + 1, size - 1};
     struct openai_request request;
     struct error error = {0};

@@ -4,14 +4,16 @@
     cmake --build --preset release --target tokenize
     pip install tokenizers==0.23.3 && ./differential.py [--seed N] [--strings N] [--large]
 
-Tokenizers: every folder of ../shared/data/tokenizers, the small ones of this folder, and variants of
-the small ones that use each component that the reader supports. Texts: real ones of ../shared/data,
-many languages, code, emoji, white space, every character of Unicode, random strings, broken UTF-8;
-with --large also texts of 1 MB. Ids must be equal, and the text that comes back from them.
+Tokenizers: every folder of ../shared/data/tokenizers, the small ones of this folder, and variants
+of the small ones that use each component that the reader supports. Texts: real ones of
+../shared/data, many languages, code, emoji, white space, every character of Unicode, random
+strings, broken UTF-8; with --large also texts of 1 MB. Ids must be equal, and the text that comes
+back from them.
 
 Hugging Face tokenizers takes str, which cannot be broken UTF-8 (and refuses lone surrogates). So a
 broken text is given to it as what Python's decode(errors="replace") makes of the bytes.
 """
+
 import argparse
 import json
 import pathlib
@@ -29,16 +31,21 @@ DATA = ROOT.parent / "shared" / "data"
 PROGRAM = ROOT / "build" / "release" / "tests" / "unit" / "text" / "tokenize"
 
 WORDS = (
-    "the mill Mill's don't I'LL réseau naïve Straße ΣΊΣΥΦΟΣ ὈΔΥΣΣΕΎΣ мельница Ёж שָׁלוֹם العَرَبِيَّة हिन्दी "
-    "ภาษาไทย 水車 転がる 한국어 가 İstanbul ŁÓDŹ Ǆ ﬁn ½ Ⅷ ٣٤ 12345 3.14 0x1F <s> </s> [CLS] [MASK] <|im_end|> "
-    "🙂 👩‍👩‍👧‍👦 🏳️‍🌈 é e\u0301 \u200d \ufeff \u00a0 \u3000 \u2028 \t \n \r\n '' \" -- ... #!/bin/sh {} [] () ## a_b "
-    "x=1; //c \\n \x00 \x01 \x7f \x85 \ufffd ▁ ▁▁ Ġ <0x0A> \U000e0001 \U0001f9d1\u200d\U0001f4bb"
+    "the mill Mill's don't I'LL réseau naïve Straße ΣΊΣΥΦΟΣ ὈΔΥΣΣΕΎΣ мельница Ёж "
+    "שָׁלוֹם العَرَبِيَّة हिन्दी ภาษาไทย "
+    "水車 転がる 한국어 가 İstanbul ŁÓDŹ Ǆ ﬁn ½ Ⅷ ٣٤ 12345 3.14 0x1F "
+    "<s> </s> [CLS] [MASK] <|im_end|> 🙂 👩‍👩‍👧‍👦 🏳️‍🌈 é e\u0301 "
+    "\u200d \ufeff \u00a0 \u3000 \u2028 \t \n \r\n '' \" -- ... #!/bin/sh {} [] () ## a_b "
+    "x=1; //c \\n \x00 \x01 \x7f \x85 \ufffd ▁ ▁▁ Ġ <0x0A> \U000e0001 "
+    "\U0001f9d1\u200d\U0001f4bb"
 ).split(" ")
 
 
 def real_texts():
-    yield from ((DATA / "golden-tokenization" / name).read_text(encoding="utf-8") for name in
-                ("gpt-2.inp", "llama-bpe.inp", "llama-spm.inp", "qwen2.inp"))
+    yield from (
+        (DATA / "golden-tokenization" / name).read_text(encoding="utf-8")
+        for name in ("gpt-2.inp", "llama-bpe.inp", "llama-spm.inp", "qwen2.inp")
+    )
     for path in sorted((DATA / "corpora").rglob("*")):
         if path.is_file() and path.stat().st_size < 4 << 20:
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[:40]:
@@ -52,8 +59,8 @@ def real_texts():
 def every_character():
     characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     for start in range(0, len(characters), 64):
-        yield "".join("a" + c for c in characters[start:start + 64])
-        yield "Z ".join(characters[start:start + 64])
+        yield "".join("a" + c for c in characters[start : start + 64])
+        yield "Z ".join(characters[start : start + 64])
 
 
 def random_texts(rng, count):
@@ -67,11 +74,15 @@ def random_texts(rng, count):
         lambda: rng.choice(WORDS),
         lambda: rng.choice(WORDS) + " ",
         lambda: rng.choice("aeiou' .,0"),
-        lambda: chr(rng.choice([c for c in (rng.randrange(0x110000),) if not 0xD800 <= c < 0xE000] or [65])),
+        lambda: chr(
+            rng.choice([c for c in (rng.randrange(0x110000),) if not 0xD800 <= c < 0xE000] or [65])
+        ),
     ]
     for _ in range(count):
         chosen = rng.sample(pools, rng.randrange(1, 4))
-        yield "".join(rng.choice(chosen)() for _ in range(rng.randrange(1, rng.choice((8, 40, 300)))))
+        yield "".join(
+            rng.choice(chosen)() for _ in range(rng.randrange(1, rng.choice((8, 40, 300))))
+        )
 
 
 def broken_texts(rng, count):
@@ -115,7 +126,12 @@ def made_tokenizers():
     def sequence(*steps, key="pretokenizers"):
         return {"type": "Sequence", key: list(steps)}
 
-    bytes_step = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    bytes_step = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": False,
+    }
     for form in ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"):
         yield "normalizer " + form, variant(byte_level, normalizer={"type": form})
     for left, right in ((True, False), (False, True), (True, True)):
@@ -123,64 +139,112 @@ def made_tokenizers():
         yield f"strip {left} {right}", variant(byte_level, normalizer=strip)
     replace = {"type": "Replace", "pattern": {"Regex": r"\s{2,}|e+"}, "content": "é"}
     literal = {"type": "Replace", "pattern": {"String": "ll"}, "content": "L"}
-    yield "replace", variant(byte_level, normalizer=sequence(replace, literal, {"type": "NFC"}, key="normalizers"))
+    yield "replace", variant(
+        byte_level, normalizer=sequence(replace, literal, {"type": "NFC"}, key="normalizers")
+    )
     for flags in range(16):
-        bert = {"type": "BertNormalizer", "clean_text": bool(flags & 1), "handle_chinese_chars": bool(flags & 2),
-                "strip_accents": (None, True)[flags >> 2 & 1], "lowercase": bool(flags & 8)}
+        bert = {
+            "type": "BertNormalizer",
+            "clean_text": bool(flags & 1),
+            "handle_chinese_chars": bool(flags & 2),
+            "strip_accents": (None, True)[flags >> 2 & 1],
+            "lowercase": bool(flags & 8),
+        }
         yield f"bert normalizer {flags}", variant(byte_level, normalizer=bert)
         yield f"wordpiece {flags}", variant(wordpiece, normalizer=bert)
     for behavior in ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"):
         for invert in (False, True):
             step = split(r"\p{Lu}?[aeiou]+|\d|\s", behavior, invert)
-            yield f"split {behavior} {invert}", variant(byte_level, pre_tokenizer=sequence(step, bytes_step))
+            yield f"split {behavior} {invert}", variant(
+                byte_level, pre_tokenizer=sequence(step, bytes_step)
+            )
         punctuation = {"type": "Punctuation", "behavior": behavior}
-        yield f"punctuation {behavior}", variant(byte_level, pre_tokenizer=sequence(punctuation, bytes_step))
-    yield "split string", variant(byte_level, pre_tokenizer=sequence(split("e", kind="String"), bytes_step))
+        yield f"punctuation {behavior}", variant(
+            byte_level, pre_tokenizer=sequence(punctuation, bytes_step)
+        )
+    yield "split string", variant(
+        byte_level, pre_tokenizer=sequence(split("e", kind="String"), bytes_step)
+    )
     for individual in (False, True):
         digits = {"type": "Digits", "individual_digits": individual}
-        yield f"digits {individual}", variant(byte_level, pre_tokenizer=sequence(digits, bytes_step))
+        yield f"digits {individual}", variant(
+            byte_level, pre_tokenizer=sequence(digits, bytes_step)
+        )
     for kind in ("Whitespace", "WhitespaceSplit", "BertPreTokenizer"):
         yield kind, variant(byte_level, pre_tokenizer=sequence({"type": kind}, bytes_step))
     for prefix in (False, True):
-        step = {"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": True, "use_regex": True}
+        step = {
+            "type": "ByteLevel",
+            "add_prefix_space": prefix,
+            "trim_offsets": True,
+            "use_regex": True,
+        }
         yield f"byte level {prefix}", variant(byte_level, pre_tokenizer=step)
     for scheme in ("always", "first", "never"):
         for splits in (False, True):
-            step = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": splits}
+            step = {
+                "type": "Metaspace",
+                "replacement": "▁",
+                "prepend_scheme": scheme,
+                "split": splits,
+            }
             decoder = sequence(step, {"type": "ByteFallback"}, {"type": "Fuse"}, key="decoders")
-            yield (f"metaspace {scheme} {splits}",
-                   variant(metaspace, normalizer=None, pre_tokenizer=step, decoder=step))
-            yield f"metaspace {scheme} {splits} fallback", variant(metaspace, normalizer=None, pre_tokenizer=step, decoder=decoder)
+            yield (
+                f"metaspace {scheme} {splits}",
+                variant(metaspace, normalizer=None, pre_tokenizer=step, decoder=step),
+            )
+            yield f"metaspace {scheme} {splits} fallback", variant(
+                metaspace, normalizer=None, pre_tokenizer=step, decoder=decoder
+            )
     for flag in ("fuse_unk", "byte_fallback"):
         yield "without " + flag, variant(metaspace, model={**metaspace["model"], flag: False})
     yield "ignore_merges", variant(byte_level, model={**byte_level["model"], "ignore_merges": True})
     for prefix in ("##", "@@"):
         yield f"wordpiece decoder {prefix}", variant(
-            wordpiece, decoder={"type": "WordPiece", "prefix": prefix, "cleanup": prefix == "@@"})
+            wordpiece, decoder={"type": "WordPiece", "prefix": prefix, "cleanup": prefix == "@@"}
+        )
     for flags in range(16):
         added = json.loads(json.dumps(byte_level["added_tokens"]))
-        for content, special in (("mill", False), ("Ünd", False), (" e", False), ("<|mask|>", True)):
-            added.append({"id": 1 + max(token["id"] for token in added), "content": content, "single_word": bool(flags & 1), "lstrip": bool(flags & 2),
-                          "rstrip": bool(flags & 4), "normalized": bool(flags & 8), "special": special})
-        yield f"added tokens {flags}", variant(byte_level, added_tokens=added, normalizer={"type": "Lowercase"})
+        for content, special in (
+            ("mill", False),
+            ("Ünd", False),
+            (" e", False),
+            ("<|mask|>", True),
+        ):
+            added.append(
+                {
+                    "id": 1 + max(token["id"] for token in added),
+                    "content": content,
+                    "single_word": bool(flags & 1),
+                    "lstrip": bool(flags & 2),
+                    "rstrip": bool(flags & 4),
+                    "normalized": bool(flags & 8),
+                    "special": special,
+                }
+            )
+        yield f"added tokens {flags}", variant(
+            byte_level, added_tokens=added, normalizer={"type": "Lowercase"}
+        )
 
 
 def run_ours(path, texts):
     data = b"".join(struct.pack("<i", len(text)) + text for text in texts)
-    run = subprocess.run([PROGRAM, path], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run = subprocess.run(
+        [PROGRAM, path], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     if run.returncode != 0:
         return run.stderr.decode().strip()
     answers, at = [], 0
     for _ in texts:
-        count, = struct.unpack_from("<i", run.stdout, at)
+        (count,) = struct.unpack_from("<i", run.stdout, at)
         at += 4
         if count < 0:
             answers.append(None)
             continue
         ids = list(struct.unpack_from(f"<{count}i", run.stdout, at))
         at += 4 * count
-        size, = struct.unpack_from("<i", run.stdout, at)
-        answers.append((ids, run.stdout[at + 4:at + 4 + size].decode()))
+        (size,) = struct.unpack_from("<i", run.stdout, at)
+        answers.append((ids, run.stdout[at + 4 : at + 4 + size].decode()))
         at += 4 + size
     return answers
 
@@ -202,11 +266,15 @@ def compare(name, path, texts, show):
         if answer is None or answer[0] != ids:
             different += 1
             if different <= show:
-                print(f"{name}: {string[:120]!r}: {None if answer is None else answer[0][:40]}, must be {ids[:40]}")
+                print(
+                    f"{name}: {string[:120]!r}: {answer and answer[0][:40]}, must be {ids[:40]}"
+                )
         elif answer[1] != decoded:
             undecoded += 1
             if undecoded <= show:
-                print(f"{name}: decoded {string[:120]!r}: {answer[1][:120]!r}, must be {decoded[:120]!r}")
+                print(
+                    f"{name}: decoded {string[:90]!r}: {answer[1][:90]!r}, not {decoded[:90]!r}"
+                )
     return different, undecoded
 
 
@@ -237,13 +305,20 @@ def main():
             if (name, path) in real:
                 texts += list(real_texts()) + (list(large_texts(rng)) if arguments.large else [])
             else:
-                texts = texts[:4000:9] + texts[-arguments.strings:]
+                texts = texts[:4000:9] + texts[-arguments.strings :]
             different, undecoded = compare(name, path, texts, arguments.show)
             size = sum(len(t if isinstance(t, bytes) else t.encode()) for t in texts)
-            print(f"{name}: {len(texts)} strings, {size} bytes, {different} encoded otherwise, {undecoded} decoded otherwise", flush=True)
+            print(
+                f"{name}: {len(texts)} strings, {size} bytes, {different} encoded otherwise, "
+                f"{undecoded} decoded otherwise",
+                flush=True,
+            )
             for i, number in enumerate((1, len(texts), size, different, undecoded)):
                 totals[i] += number
-    print("%d tokenizers, %d strings, %d bytes, %d encoded otherwise, %d decoded otherwise" % tuple(totals))
+    print(
+        "%d tokenizers, %d strings, %d bytes, %d encoded otherwise, %d decoded otherwise"
+        % tuple(totals)
+    )
     sys.exit(totals[3] + totals[4] > 0)
 
 

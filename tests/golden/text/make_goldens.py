@@ -3,10 +3,11 @@
 
     pip install tokenizers==0.23.3 && ./make_goldens.py
 
-Writes byte-level.json, metaspace.json and wordpiece.json (all trained on the sentences below) and goldens.jsonl,
-what Hugging Face tokenizers makes of TEXTS with each. tests/unit/text/test_tokenizer.c must agree
-exactly.
+Writes byte-level.json, metaspace.json and wordpiece.json (all trained on the sentences below) and
+goldens.jsonl, what Hugging Face tokenizers makes of TEXTS with each.
+tests/unit/text/test_tokenizer.c must agree exactly.
 """
+
 import json
 import pathlib
 
@@ -29,18 +30,49 @@ SENTENCES = [
 ] * 4
 
 TEXTS = [
-    "", " ", "  ", "   ", "\n", "\n\n", " \n \n  ", "\t\t x", "a", " a", "  a", "a ", "a  ", "a  b",
-    "Hello, world!", "The mill turns.", "the river's mill isn't theirs, they'LL SAY'S no'ſt",
-    "def f(x):\n    return x  # why?\n\n\n", "x=1;y=22;z=333;w=4444;v=55555",
-    "١٢٣ ½ ² Ⅷ 七", "café cafe\u0301 \u212b \u1e9b\u0323 \ufb01 \uac00 \u1100\u1161\u11a8",
-    "q\u0307\u0323 a\u0315\u0300\u05ae\u0062", "Mühle über Straße", "Мельница", "水车转动。",
+    "",
+    " ",
+    "  ",
+    "   ",
+    "\n",
+    "\n\n",
+    " \n \n  ",
+    "\t\t x",
+    "a",
+    " a",
+    "  a",
+    "a ",
+    "a  ",
+    "a  b",
+    "Hello, world!",
+    "The mill turns.",
+    "the river's mill isn't theirs, they'LL SAY'S no'ſt",
+    "def f(x):\n    return x  # why?\n\n\n",
+    "x=1;y=22;z=333;w=4444;v=55555",
+    "١٢٣ ½ ² Ⅷ 七",
+    "café cafe\u0301 \u212b \u1e9b\u0323 \ufb01 \uac00 \u1100\u1161\u11a8",
+    "q\u0307\u0323 a\u0315\u0300\u05ae\u0062",
+    "Mühle über Straße",
+    "Мельница",
+    "水车转动。",
     "🙂 👩‍👩‍👧‍👦 🏳️‍🌈 e\u200d\u200c",
-    "\u00a0nbsp\u2003em\u3000wide\u180emvs", "a\u0085b\u2028c\r\nd\re\x0bf\x0cg",
-    "<|im_start|>user\nHi<|im_end|>\n", "<|im_start|", "<|im_start|><|im_start|>x<|im_end|>",
-    "a  <lstrip>  b  <rstrip>  c <word> d x<word> <word>y <word>", "<norm>alized <NORM>",
-    "<s>a</s> b<s>", "<unk> <0x41> ▁ ▁▁a ▁a", "\ufeffbom", "nul-free \x01\x7f\x80",
+    "\u00a0nbsp\u2003em\u3000wide\u180emvs",
+    "a\u0085b\u2028c\r\nd\re\x0bf\x0cg",
+    "<|im_start|>user\nHi<|im_end|>\n",
+    "<|im_start|",
+    "<|im_start|><|im_start|>x<|im_end|>",
+    "a  <lstrip>  b  <rstrip>  c <word> d x<word> <word>y <word>",
+    "<norm>alized <NORM>",
+    "<s>a</s> b<s>",
+    "<unk> <0x41> ▁ ▁▁a ▁a",
+    "\ufeffbom",
+    "nul-free \x01\x7f\x80",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    "...!!!???   ---\r\n\r\n  ***", "'s 't 're 've 'm 'll 'd 'S 'RE '", "''''s", " 's", "don''t",
+    "...!!!???   ---\r\n\r\n  ***",
+    "'s 't 're 've 'm 'll 'd 'S 'RE '",
+    "''''s",
+    " 's",
+    "don''t",
 ]
 
 
@@ -130,8 +162,11 @@ def wordpiece():
 
 def main():
     with open(HERE / "goldens.jsonl", "w", encoding="utf-8") as goldens:
-        for name, tokenizer in (("byte-level", byte_level()), ("metaspace", metaspace()),
-                                ("wordpiece", wordpiece())):
+        for name, tokenizer in (
+            ("byte-level", byte_level()),
+            ("metaspace", metaspace()),
+            ("wordpiece", wordpiece()),
+        ):
             path = HERE / f"{name}.json"
             path.write_text(tokenizer.to_str(), encoding="utf-8")
             tokenizer = Tokenizer.from_file(str(path))

@@ -439,12 +439,12 @@ static void test_knows_the_endpoints_by_their_exact_urls(void **state)
     assert_int_equal(openai_endpoint_of(bytes_of("/v1/chat/completions")), ENDPOINT_CHAT);
     assert_int_equal(openai_endpoint_of(bytes_of("/v1/completions")), ENDPOINT_COMPLETIONS);
     assert_int_equal(openai_endpoint_of(bytes_of("/v1/completions/")), ENDPOINT_NONE);
-    assert_int_equal(openai_endpoint_of(bytes_of("/v1/embeddings")), ENDPOINT_NONE);
+    assert_int_equal(openai_endpoint_of(bytes_of("/v1/embeddings")), ENDPOINT_EMBEDDINGS);
     assert_int_equal(openai_endpoint_of((struct bytes){0}), ENDPOINT_NONE);
     struct error error = {0};
     assert_false(openai_unknown_url(bytes_of("/v1/images"), &error));
     assert_string_equal(error.message, "url /v1/images is not served; use /v1/chat/completions or "
-                                       "/v1/completions");
+                                       "/v1/completions or /v1/embeddings");
     assert_false(openai_unknown_url((struct bytes){0}, &error));
     assert_non_null(strstr(error.message, "url (none) is not served"));
 }

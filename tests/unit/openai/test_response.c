@@ -163,6 +163,38 @@ static void test_escapes_and_replaces_any_bytes(void **state)
     }
 }
 
+static void test_writes_vectors_as_numbers_and_as_base64(void **state)
+{
+    (void)state;
+    const float vectors[2][2] = {{1, -0.5f}, {0.1f, -1e-5f}};
+    const float *rows[2] = {vectors[0], vectors[1]};
+    struct openai_embeddings embeddings = {.model = bytes_of("m"),
+                                           .vectors = rows,
+                                           .count = 2,
+                                           .width = 2,
+                                           .usage = {.prompt_tokens = 7}};
+    struct buffer buffer;
+    buffer_init(&buffer, 4096);
+    openai_embeddings_write(&embeddings, &buffer);
+    assert_json(parse(&buffer),
+                "{'object':'list','data':[{'object':'embedding','index':0,'embedding':[1,-0.5]},"
+                "{'object':'embedding','index':1,'embedding':[0.100000001,-9.99999975e-06]}],"
+                "'model':'m','usage':{'prompt_tokens':7,'total_tokens':7}}");
+    buffer_init(&buffer, 4096);
+    embeddings.is_base64 = true;
+    embeddings.count = 1;
+    openai_embeddings_write(&embeddings, &buffer);
+    assert_json(parse(&buffer), "{'object':'list','data':[{'object':'embedding','index':0,"
+                                "'embedding':'AACAPwAAAL8='}],"
+                                "'model':'m','usage':{'prompt_tokens':7,'total_tokens':7}}");
+    buffer_init(&buffer, 4096);
+    embeddings.width = 1;
+    openai_embeddings_write(&embeddings, &buffer);
+    assert_json(parse(&buffer), "{'object':'list','data':[{'object':'embedding','index':0,"
+                                "'embedding':'AACAPw=='}],"
+                                "'model':'m','usage':{'prompt_tokens':7,'total_tokens':7}}");
+}
+
 static void test_writes_an_error_object(void **state)
 {
     (void)state;
@@ -203,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_writes_logprobs_of_chat),
         cmocka_unit_test(test_writes_a_text_completion_with_logprobs),
         cmocka_unit_test(test_escapes_and_replaces_any_bytes),
+        cmocka_unit_test(test_writes_vectors_as_numbers_and_as_base64),
         cmocka_unit_test(test_writes_an_error_object),
         cmocka_unit_test(test_a_full_buffer_fails),
     };
