@@ -35,12 +35,6 @@ static bool set_too_long(const struct call *call, int prompt_count, int tokens_m
                      prompt_count, call->request.max_tokens, tokens_max);
 }
 
-/* The template's variables: what transformers passes. */
-static json_t *template_variables(const struct openai_request *request)
-{
-    return json_pack("{s:O, s:b}", "messages", request->messages, "add_generation_prompt", 1);
-}
-
 static bool encode(const struct local_call *state, struct bytes text, bool add_special_tokens,
                    struct token_list *ids, struct error *error)
 {
@@ -65,7 +59,14 @@ static bool encode_chat(const struct local_call *state, struct token_list *ids, 
                          "the model %s has no chat template; use /v1/completions",
                          state->model->name);
     }
-    json_t *variables = template_variables(&state->call->request);
+    const struct openai_request *request = &state->call->request;
+    if (request->tools != NULL && !request->hides_tools &&
+        !chat_template_takes_tools(state->model->chat_template)) {
+        return error_set(error, ERROR_INVALID, "unsupported_value", "tools",
+                         "the chat template of the model %s has no place for tools",
+                         state->model->name);
+    }
+    json_t *variables = openai_template_variables(request);
     if (variables == NULL) {
         return set_too_large(error);
     }

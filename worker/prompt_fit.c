@@ -102,12 +102,9 @@ static bool check_chat(struct prompt_fit *fit, const struct openai_request *requ
     if (fit->chat_template == NULL) {
         return error_set(error, ERROR_INVALID, NULL, "messages", "the model has no chat template");
     }
-    json_t *variables = json_object();
-    (void)json_object_set(variables, "messages", json_object_get(request->root, "messages"));
-    (void)json_object_set_new(variables, "add_generation_prompt", json_true());
-    json_t *tools = json_object_get(request->root, "tools");
-    if (tools != NULL) {
-        (void)json_object_set(variables, "tools", tools);
+    json_t *variables = openai_template_variables(request);
+    if (variables == NULL) {
+        return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for a request");
     }
     buffer_clear(&fit->prompt);
     bool fits = chat_template_render(fit->chat_template, variables, &fit->prompt, error) &&

@@ -208,6 +208,14 @@ static bool read_harmless(const struct parameter *parameter, json_t *value, stru
                      parameter->name, type_phrase(value), parameter->limit);
 }
 
+/* Templates see it; what comes is text. */
+static bool read_response_format(const struct parameter *parameter, json_t *value,
+                                 struct parse *parse)
+{
+    parse->request->response_format = value;
+    return read_harmless(parameter, value, parse);
+}
+
 static bool is_string(const json_t *value)
 {
     return json_is_string(value);
@@ -357,14 +365,13 @@ static const struct parameter parameters[] = {
     {"stream", BOTH, HARMLESS(is_false), .limit = "only false is supported, answers come whole"},
     {"stream_options", BOTH, .read = read_harmless,
      .limit = "it is only allowed with stream, which is not supported"},
-    {"response_format", CHAT, HARMLESS(is_text_format),
+    {"response_format", CHAT, .read = read_response_format, .is_harmless = is_text_format,
      .limit = "only {\"type\": \"text\"} is supported"},
     {"modalities", CHAT, HARMLESS(is_text_modality), .limit = "only [\"text\"] is supported"},
-    {"tools", CHAT, HARMLESS(is_empty_array), .limit = "tools are not supported, the limit is 0"},
+    {"tools", CHAT, .read = read_tools},
     {"functions", CHAT, HARMLESS(is_empty_array),
      .limit = "functions are not supported, the limit is 0"},
-    {"tool_choice", CHAT, HARMLESS(is_none_or_auto),
-     .limit = "tools are not supported, must be 'none' or 'auto'"},
+    {"tool_choice", CHAT, .read = read_tool_choice},
     {"function_call", CHAT, HARMLESS(is_none_or_auto),
      .limit = "functions are not supported, must be 'none' or 'auto'"},
     {"logit_bias", BOTH, HARMLESS(is_empty_object), .limit = "only the empty object is supported"},

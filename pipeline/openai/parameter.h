@@ -48,6 +48,8 @@ const struct parameter *parameter_find(enum openai_endpoint endpoint, const char
 bool read_messages(const struct parameter *parameter, json_t *value, struct parse *parse);
 bool read_prompt(const struct parameter *parameter, json_t *value, struct parse *parse);
 bool read_input(const struct parameter *parameter, json_t *value, struct parse *parse);
+bool read_tools(const struct parameter *parameter, json_t *value, struct parse *parse);
+bool read_tool_choice(const struct parameter *parameter, json_t *value, struct parse *parse);
 bool read_stop(const struct parameter *parameter, json_t *value, struct parse *parse);
 
 /* "a string", "null": what a value is, for messages. */

@@ -47,6 +47,9 @@ struct openai_request {
      * parts are joined by a line feed) or, beside tool_calls, null or absent; developer became
      * system. */
     const json_t *messages;
+    json_t *tools;                 // a non-empty array of functions as they came, or NULL
+    json_t *response_format;       // as it came, or NULL
+    bool hides_tools;              // tool_choice is none
     struct openai_prompt *prompts; // completions and embeddings: [prompts_count]
     int prompts_count;             // 1 for a chat
 
@@ -83,6 +86,9 @@ bool openai_unknown_url(struct bytes url, struct error *error);
 MUST_CHECK bool openai_request_parse(enum openai_endpoint endpoint, struct bytes body,
                                      struct arena *arena, struct openai_request *request,
                                      struct error *error);
+/* What a chat template is rendered with, as transformers passes it; the caller's. NULL: out of
+ * memory. */
+json_t *openai_template_variables(const struct openai_request *request);
 void openai_request_close(struct openai_request *request);
 
 #endif

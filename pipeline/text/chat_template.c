@@ -27,7 +27,8 @@ struct chat_template {
     struct jinja_node *tool_use; // for requests with tools, where has_tool_use
     bool has_tool_use;
     json_t *special_tokens; // object, or NULL
-    uint64_t hash;          // of the sources
+    bool takes_tools;
+    uint64_t hash; // of the sources
     bool has_fixed_time;
     time_t fixed_time;
 };
@@ -68,6 +69,22 @@ void chat_template_fix_time(struct chat_template *chat_template, int64_t unix_ti
     chat_template->fixed_time = (time_t)unix_time_s;
 }
 
+bool chat_template_takes_tools(const struct chat_template *chat_template)
+{
+    return chat_template->takes_tools;
+}
+
+static bool mentions(struct bytes source, const char *word)
+{
+    size_t size = strlen(word);
+    for (size_t i = 0; i + size <= source.size; i++) {
+        if (memcmp(source.data + i, word, size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool parse(struct chat_template *chat_template, struct bytes source, struct jinja_node **out,
                   struct error *error)
 {
@@ -76,6 +93,7 @@ static bool parse(struct chat_template *chat_template, struct bytes source, stru
                          "a chat template may have %d bytes, this one has %zu", SOURCE_BYTES_MAX,
                          source.size);
     }
+    chat_template->takes_tools = chat_template->takes_tools || mentions(source, "tools");
     chat_template->hash = XXH3_64bits_withSeed(source.data, source.size, chat_template->hash);
     return jinja_parse(chat_template->arena, source, out, error);
 }

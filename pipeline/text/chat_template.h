@@ -35,6 +35,9 @@ void chat_template_close(struct chat_template *chat_template); // accepts NULL
 /* Of the template's text: says which template made a prompt. */
 uint64_t chat_template_hash(const struct chat_template *chat_template);
 
+/* Whether its text mentions them. */
+bool chat_template_takes_tools(const struct chat_template *chat_template);
+
 /* Before the template is shared: what strftime_now tells in every render (Unix time, shown in UTC)
  * instead of the clock, so that equal requests have equal prompts. */
 void chat_template_fix_time(struct chat_template *chat_template, int64_t unix_time_s);

@@ -93,7 +93,6 @@ static const struct refusal refusals[] = {
     {CHAT, "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{}}", "unsupported_value",
      "response_format", "only {\"type\": \"text\"}"},
     {CHAT, "\"modalities\":[\"text\",\"audio\"]", "unsupported_value", "modalities", "[\"text\"]"},
-    {CHAT, "\"tools\":[{}]", "unsupported_value", "tools", "the limit is 0"},
     {CHAT, "\"functions\":[{}]", "unsupported_value", "functions", "the limit is 0"},
     {CHAT, "\"tool_choice\":\"required\"", "unsupported_value", "tool_choice", "'none' or 'auto'"},
     {CHAT, "\"tool_choice\":{}", "unsupported_value", "tool_choice", "'none' or 'auto'"},

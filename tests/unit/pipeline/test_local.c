@@ -414,6 +414,9 @@ static void test_a_prompt_too_long_is_refused_with_limit_and_value(void **state)
         assert_string_equal(error.param, "prompt");
         assert_non_null(strstr(error.message, "1024"));
     }
+    json_t *tools = json_pack("[{s:s, s:{s:s}}]", "type", "function", "function", "name", "f");
+    error = refusal(ENDPOINT_CHAT, demo_with(0, "tools", tools));
+    assert_non_null(strstr(error.message, "has no place for tools"));
     error = refusal(ENDPOINT_CHAT, demo_with(0, "max_tokens", json_integer(1000)));
     assert_string_equal(error.code, "context_length_exceeded");
     assert_string_equal(error.param, "messages");
