@@ -343,7 +343,8 @@ struct backend_operations {
 struct backend {
     const struct backend_operations *ops;
     size_t activation_bytes;
-    char description[64]; // "cpu avx512 onednn 2.6.3, 2 threads": for logs and served_by
+    char description[64];    // "cpu avx512 onednn 2.6.3, 2 threads": for logs and served_by
+    const char *auto_reason; // why weight_format makes of AUTO what it makes: for logs; or NULL
 };
 
 enum backend_device { BACKEND_AUTO, BACKEND_CPU };

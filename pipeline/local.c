@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pipeline/clock.h"
 #include "pipeline/local_internal.h"
 #include "schemas/base/check.h"
 
@@ -181,16 +182,34 @@ static bool take_name(struct local_model *model, const struct local_model_option
     return model->name != NULL;
 }
 
+/* Whom the progress of one model goes to. */
+struct loading {
+    const struct local_options *options;
+    const char *model;
+};
+
+static void on_layer(void *context, int done, int total)
+{
+    const struct loading *loading = context;
+    if (loading->options->on_loading != NULL) {
+        loading->options->on_loading(loading->options->loading_context, loading->model, done,
+                                     total);
+    }
+}
+
 static bool open_model(struct local *local, struct local_model *model,
                        const struct local_model_options *source,
                        const struct local_options *options, struct error *error)
 {
     bool has_adapter = source->adapter != NULL && source->adapter[0] != '\0';
+    struct loading loading = {options, source->name};
+    double start_ms = clock_monotonic_ms();
     struct model_options model_options = {
         .weights = options->weights,
         .block_tokens = KV_BLOCK_TOKENS,
         .kv_format = options->kv_format,
         .adapter = has_adapter ? source->adapter : NULL,
+        .progress = {on_layer, &loading},
     };
     if (!take_name(model, source, has_adapter)) {
         return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory");
@@ -200,6 +219,7 @@ static bool open_model(struct local *local, struct local_model *model,
         return error_prefix(error, "model %s", source->name);
     }
     fill_served_by(local, model);
+    model->load_ms = clock_monotonic_ms() - start_ms;
     return true;
 }
 
@@ -277,6 +297,30 @@ bool local_open(const struct local_options *options, struct local **local_out, s
 struct generator *local_generator(struct local *local)
 {
     return &local->generator;
+}
+
+static const char *kv_name(enum kv_format format)
+{
+    return format == KV_INT8 ? "int8" : format == KV_BF16 ? "bf16" : "f32";
+}
+
+struct local_model_facts local_facts(const struct local *local, int index)
+{
+    const struct local_model *model = &local->models[index];
+    int blocks = model_kv_blocks(model->model);
+    return (struct local_model_facts){
+        .name = model->name,
+        .weights = weights_name(model_weights(model->model)),
+        .kv = kv_name(model_kv_format(model->model)),
+        .backend = local->backend->description,
+        .auto_reason = local->backend->auto_reason,
+        .weights_bytes = model_weights_bytes(model->model),
+        .kv_bytes = (size_t)blocks * model_kv_block_bytes(model->model),
+        .kv_blocks = blocks,
+        .kv_block_tokens = model_block_tokens(model->model),
+        .tokens_max = engine_tokens_max(local->engine, index),
+        .load_ms = model->load_ms,
+    };
 }
 
 const struct served_by *local_served_by(const struct local *local, int index)

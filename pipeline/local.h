@@ -38,6 +38,24 @@ struct local_options {
     int calls_max;           // submitted at once, choices counted each
     struct pool *pool;       // borrowed until close
     struct generator_wake wake;
+    /* On the caller's thread, while local_open runs; NULL: nobody watches. */
+    void (*on_loading)(void *context, const char *model, int layers_done, int layers);
+    void *loading_context;
+};
+
+/* How a model was made ready. Texts are borrowed until close. */
+struct local_model_facts {
+    const char *name;
+    const char *weights; // "int8"
+    const char *kv;
+    const char *backend;     // its description
+    const char *auto_reason; // why the back end takes what it takes for `auto`; or NULL
+    size_t weights_bytes;
+    size_t kv_bytes;
+    int kv_blocks;
+    int kv_block_tokens;
+    int tokens_max; // of prompt and output
+    double load_ms;
 };
 
 struct local;
@@ -54,6 +72,7 @@ const struct served_by *local_served_by(const struct local *local, int index);
 /* The token ids of an answered call's choice, without stop token or what came after a stop string.
  * Borrowed until the job is closed. Returns how many. */
 int local_call_tokens(const struct call *call, int choice, const int32_t **tokens_out);
+struct local_model_facts local_facts(const struct local *local, int index);
 void local_get_stats(const struct local *local, struct engine_stats *stats_out);
 
 #endif

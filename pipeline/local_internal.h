@@ -20,6 +20,7 @@ struct local_model {
     struct tokenizer *tokenizer;
     struct chat_template *chat_template; // NULL: the folder has none, completions only
     struct served_by served_by;
+    double load_ms;
     char weights_hash[HASH_TEXT_SIZE]; // served_by borrows them
     char template_hash[HASH_TEXT_SIZE];
 };

@@ -18,6 +18,7 @@
 #include "schemas/records/record_codec.h"
 #include "worker/command.h"
 #include "worker/line_reader.h"
+#include "worker/log.h"
 #include "worker/options.h"
 #include "worker/progress.h"
 #include "worker/session.h"
@@ -288,6 +289,7 @@ static int run_batch(struct options *options, const struct config *config, bool 
     struct error error = {0};
     bool is_done = open_files(&batch, options->given[1], with_metadata, &error);
     if (is_done) {
+        log_set_level(options->wants_json ? LOG_WARN : LOG_INFO);
         progress_start(&batch.progress, "records", options->wants_json);
         is_done = run_lines(&batch, &error);
         progress_stop(&batch.progress);

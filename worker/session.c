@@ -8,6 +8,7 @@
 #include "pipeline/scripted.h"
 #include "schemas/base/check.h"
 #include "worker/engine_setup.h"
+#include "worker/model_log.h"
 #include "worker/session_internal.h"
 
 enum {
@@ -89,7 +90,17 @@ static bool open_local(struct session *session, struct local **local_out, struct
     options.calls_max = calls_max(config);
     options.pool = session->pool;
     options.wake = (struct generator_wake){wake_from_any, session};
-    return local_open(&options, local_out, error);
+    struct model_log log;
+    model_log_start(&log);
+    options.on_loading = model_log_loading;
+    options.loading_context = &log;
+    bool is_open = local_open(&options, local_out, error);
+    model_log_stop(&log);
+    for (int i = 0; is_open && i < options.models_count; i++) {
+        struct local_model_facts facts = local_facts(*local_out, i);
+        model_log_ready(&facts, options.weights == WEIGHTS_AUTO);
+    }
+    return is_open;
 }
 
 static bool open_generator(struct session *session, struct error *error)

@@ -175,6 +175,7 @@ bool cpu_backend_open(const struct backend_options *options, struct backend **ba
     (void)snprintf(cpu->base.description, sizeof(cpu->base.description), "cpu %s%s%s, %d thread%s",
                    isa_name(isa), cpu->onednn == NULL ? "" : " onednn ",
                    onednn_version(cpu->onednn), threads, threads == 1 ? "" : "s");
+    (void)cpu_auto_format(cpu, &cpu->base.auto_reason);
     *backend_out = &cpu->base;
     return true;
 }

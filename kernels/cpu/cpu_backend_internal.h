@@ -111,6 +111,8 @@ struct int8_product {
 
 void cpu_int8_product(const struct cpu_backend *cpu, const struct int8_product *product);
 
+/* What WEIGHTS_AUTO becomes, and why. */
+enum weight_format cpu_auto_format(const struct cpu_backend *cpu, const char **reason_out);
 enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_format *format);
 enum kernel_status cpu_weight_open(struct backend *backend, const struct weight_source *source,
                                    struct weight **weight_out);

@@ -16,15 +16,28 @@
 /* Multiplications that take as long as packing one weight. */
 enum { PACK_COST = 64 };
 
+/* The most exact format that the processor has products for which are faster than f32's. Without
+ * tiles those of bf16 are slower on most processors. */
+enum weight_format cpu_auto_format(const struct cpu_backend *cpu, const char **reason_out)
+{
+    if (cpu->onednn != NULL && isa_has_amx_bf16()) {
+        *reason_out = "amx multiplies bf16 fast";
+        return WEIGHTS_BF16;
+    }
+    if (cpu->isa == ISA_AVX512_VNNI) {
+        *reason_out = "vnni multiplies bytes fast";
+        return WEIGHTS_INT8;
+    }
+    *reason_out = "neither amx nor vnni";
+    return WEIGHTS_F32;
+}
+
 enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_format *format)
 {
     const struct cpu_backend *cpu = (const struct cpu_backend *)backend;
     if (*format == WEIGHTS_AUTO) {
-        // The most exact one that the processor has products for which are faster than f32's.
-        // Without tiles those of bf16 are slower on most processors.
-        *format = cpu->onednn != NULL && isa_has_amx_bf16() ? WEIGHTS_BF16
-                  : cpu->isa == ISA_AVX512_VNNI             ? WEIGHTS_INT8
-                                                            : WEIGHTS_F32;
+        const char *reason = NULL;
+        *format = cpu_auto_format(cpu, &reason);
     }
     return KERNEL_OK;
 }

@@ -71,12 +71,8 @@ static bool load_positions(const struct loader *loader, const char *prefix,
     }
     float *first = table + (size_t)encoder->positions_first * (size_t)config->hidden;
     struct weight_part part = {.data = first, .dtype = DTYPE_F32, .rows = config->context};
-    bool is_loaded = load_type(loader, prefix, first, config->context);
-    if (is_loaded) {
-        enum kernel_status status =
-            loader->backend->ops->table_open(loader->backend, &part, config->hidden, positions_out);
-        is_loaded = status == KERNEL_OK || loader_failed(loader, name, status);
-    }
+    bool is_loaded = load_type(loader, prefix, first, config->context) &&
+                     loader_table(loader, name, &part, positions_out);
     free(table);
     return is_loaded;
 }
@@ -90,10 +86,9 @@ static bool load_words(const struct loader *loader, const char *prefix,
     if (!loader_find_part(loader, prefix, &spec, config->hidden, &part)) {
         return false;
     }
-    enum kernel_status status = loader->backend->ops->table_open(loader->backend, &part.part,
-                                                                 config->hidden, embeddings_out);
+    bool is_loaded = loader_table(loader, spec.name, &part.part, embeddings_out);
     loader_part_close(&part);
-    return status == KERNEL_OK || loader_failed(loader, spec.name, status);
+    return is_loaded;
 }
 
 static bool load_layer(const struct loader *loader, const char *prefix, struct layer_weights *layer)

@@ -83,6 +83,13 @@ bool loader_take_floats(const struct loader *loader, const char *name, int rows,
     return true;
 }
 
+static void count(const struct loader *loader, size_t bytes)
+{
+    if (loader->bytes != NULL) {
+        *loader->bytes += bytes;
+    }
+}
+
 static bool load_vector(const struct loader *loader, const char *name, int width,
                         struct device_buffer **buffer_out)
 {
@@ -97,6 +104,7 @@ static bool load_vector(const struct loader *loader, const char *name, int width
         status = ops->copy_in(loader->backend, *buffer_out, 0, values, bytes);
     }
     free(values);
+    count(loader, bytes);
     return status == KERNEL_OK || loader_failed(loader, name, status);
 }
 
@@ -170,6 +178,18 @@ bool loader_find_part(const struct loader *loader, const char *prefix, const str
     return true;
 }
 
+/* As the report counts them (model_report.c). */
+static void count_weight(const struct loader *loader, const struct weight_source *source)
+{
+    size_t element = source->format == WEIGHTS_INT8 ? 1 : source->format == WEIGHTS_BF16 ? 2 : 4;
+    size_t scale = source->format == WEIGHTS_INT8 ? sizeof(float) : 0;
+    for (int i = 0; i < source->parts_count; i++) {
+        size_t bias = source->parts[i].bias == NULL ? 0 : sizeof(float);
+        size_t row = (size_t)source->columns * element + scale + bias;
+        count(loader, (size_t)source->parts[i].rows * row);
+    }
+}
+
 bool loader_weight(const struct loader *loader, const char *prefix, const struct part_spec *specs,
                    int specs_count, int columns, struct weight **weight_out)
 {
@@ -189,11 +209,22 @@ bool loader_weight(const struct loader *loader, const char *prefix, const struct
         enum kernel_status status =
             loader->backend->ops->weight_open(loader->backend, &source, weight_out);
         is_ok = status == KERNEL_OK || loader_failed(loader, specs[0].name, status);
+        count_weight(loader, &source);
     }
     for (int i = 0; i < specs_count; i++) {
         loader_part_close(&found[i]);
     }
     return is_ok;
+}
+
+bool loader_table(const struct loader *loader, const char *name, const struct weight_part *part,
+                  struct device_buffer **table_out)
+{
+    int width = loader->config->hidden;
+    enum kernel_status status =
+        loader->backend->ops->table_open(loader->backend, part, width, table_out);
+    count(loader, (size_t)part->rows * (size_t)width * dtype_bytes(part->dtype));
+    return status == KERNEL_OK || loader_failed(loader, name, status);
 }
 
 bool loader_vector(const struct loader *loader, const char *prefix, const char *name, int width,

@@ -9,6 +9,7 @@
 
 #include "kernels/backend.h"
 #include "pipeline/model/adapter.h"
+#include "pipeline/model/model.h"
 #include "pipeline/model/model_config.h"
 #include "pipeline/model/safetensors.h"
 #include "schemas/base/error.h"
@@ -22,6 +23,8 @@ struct loader {
     struct safetensors *safetensors;
     struct adapter *adapter; // or NULL
     bool is_dry;             // checks names and shapes alone; matrices may be all zeros
+    struct model_progress progress;
+    size_t *bytes; // of what the backend keeps, added up; NULL: nobody asks
     struct error *error;
 };
 
@@ -55,6 +58,9 @@ void loader_part_close(struct loader_part *part);
 MUST_CHECK bool loader_weight(const struct loader *loader, const char *prefix,
                               const struct part_spec *specs, int specs_count, int columns,
                               struct weight **weight_out);
+/* The rows of a matrix as `embed` wants them. `name`: for errors. */
+MUST_CHECK bool loader_table(const struct loader *loader, const char *name,
+                             const struct weight_part *part, struct device_buffer **table_out);
 /* The tensor `prefix` `name`, [width], as f32. */
 MUST_CHECK bool loader_vector(const struct loader *loader, const char *prefix, const char *name,
                               int width, struct device_buffer **buffer_out);

@@ -45,16 +45,19 @@ static uint64_t hash_of(const struct loader *loader)
     return loader->adapter == NULL ? hash : hash * 31 + adapter_hash(loader->adapter);
 }
 
-static bool open_weights(const char *path, const char *adapter, struct model *model,
+static bool open_weights(const char *path, const struct model_options *options, struct model *model,
                          struct error *error)
 {
     struct loader loader = {.config = &model->config,
                             .format = model->format,
                             .backend = model->backend,
+                            .progress = options->progress,
+                            .bytes = &model->weights_bytes,
                             .error = error};
-    bool is_ok = (adapter == NULL || adapter_open(adapter, &loader.adapter, error)) &&
-                 safetensors_open(path, &loader.safetensors, error) &&
-                 weights_open(&loader, &model->weights);
+    bool is_ok =
+        (options->adapter == NULL || adapter_open(options->adapter, &loader.adapter, error)) &&
+        safetensors_open(path, &loader.safetensors, error) &&
+        weights_open(&loader, &model->weights);
     model->weights_hash = is_ok ? hash_of(&loader) : 0;
     safetensors_close(loader.safetensors);
     adapter_close(loader.adapter);
@@ -75,7 +78,7 @@ bool model_open(const char *path, struct backend *backend, const struct model_op
     if (!model_config_load(path, &model->config, error) ||
         !model_check(backend->ops->weight_format(backend, &model->format), "weight format",
                      error) ||
-        !open_weights(path, options->adapter, model, error) ||
+        !open_weights(path, options, model, error) ||
         (!model->config.encoder.is_encoder && !open_frequencies(model, error))) {
         model_close(model);
         return false;
@@ -140,6 +143,16 @@ enum weight_format model_weights(const struct model *model)
 enum kv_format model_kv_format(const struct model *model)
 {
     return model->kv_format;
+}
+
+size_t model_weights_bytes(const struct model *model)
+{
+    return model->weights_bytes;
+}
+
+int model_kv_blocks(const struct model *model)
+{
+    return model->blocks_count;
 }
 
 int model_block_tokens(const struct model *model)

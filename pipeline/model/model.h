@@ -15,11 +15,18 @@
 #include "pipeline/model/model_config.h"
 #include "schemas/base/error.h"
 
+/* Called on the loading thread after each layer; quick. NULL: nobody watches. */
+struct model_progress {
+    void (*on_layer)(void *context, int done, int total);
+    void *context;
+};
+
 struct model_options {
     enum weight_format weights; // AUTO: the fastest format that the backend runs well
     int block_tokens;           // positions of one KV block
     enum kv_format kv_format;   // AUTO: f32 beside weights in f32, else bf16
     const char *adapter;        // a PEFT folder to merge at load, or NULL
+    struct model_progress progress;
 };
 
 struct model;
@@ -39,6 +46,9 @@ int model_block_tokens(const struct model *model);           // of model_options
 
 /* Of the tensors as the folder has them, and of the adapter's. */
 uint64_t model_weights_hash(const struct model *model);
+
+size_t model_weights_bytes(const struct model *model); // in their format, as kept
+int model_kv_blocks(const struct model *model);        // of model_kv_open
 
 /* Bytes of one KV block over all layers. */
 size_t model_kv_block_bytes(const struct model *model);

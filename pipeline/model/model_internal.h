@@ -45,6 +45,7 @@ struct model {
     struct model_config config;
     enum weight_format format;
     uint64_t weights_hash;
+    size_t weights_bytes;
     int block_tokens;
     enum kv_format kv_format;
     struct weights *weights;

@@ -19,15 +19,12 @@ static bool load_ends(const struct loader *loader, struct weights *weights)
     if (!loader_find_part(loader, "", &spec, config->hidden, &part)) {
         return false;
     }
-    enum kernel_status status = loader->backend->ops->table_open(
-        loader->backend, &part.part, config->hidden, &weights->embeddings);
+    bool is_loaded = loader_table(loader, embeddings, &part.part, &weights->embeddings);
     loader_part_close(&part);
-    if (status != KERNEL_OK) {
-        return loader_failed(loader, embeddings, status);
-    }
     struct part_spec head = {config->ties_embeddings ? embeddings : "lm_head", config->vocabulary,
                              false};
-    return loader_vector(loader, "", "model.norm.weight", config->hidden, &weights->final_norm) &&
+    return is_loaded &&
+           loader_vector(loader, "", "model.norm.weight", config->hidden, &weights->final_norm) &&
            loader_weight(loader, "", &head, 1, config->hidden, &weights->lm_head);
 }
 
@@ -86,6 +83,9 @@ bool weights_open(const struct loader *loader, struct weights **weights_out)
                                             : load_ends(loader, weights);
     for (int i = 0; is_ok && !config->encoder.is_encoder && i < config->layers; i++) {
         is_ok = layer_weights_load(loader, i, &weights->layers[i]);
+        if (is_ok && loader->progress.on_layer != NULL) {
+            loader->progress.on_layer(loader->progress.context, i + 1, config->layers);
+        }
     }
     if (!is_ok || !check_surplus(loader)) {
         weights_close(weights);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "pipeline/model/model_report.h"
 #include "tests/support/cmocka.h"
 #include "tests/support/local_fixture.h"
 #include "tests/support/seed.h"
@@ -314,6 +315,64 @@ static void test_served_by_names_the_adapter(void **state)
     tiny_model_remove(path);
 }
 
+struct watched {
+    int calls;
+    int layers;
+};
+
+static void on_loading(void *context, const char *model, int layers_done, int layers)
+{
+    struct watched *watched = context;
+    assert_string_equal(model, "tiny");
+    assert_int_equal(layers_done, ++watched->calls);
+    watched->layers = layers;
+}
+
+static void test_loading_is_told_by_layers_and_ends_in_facts(void **state)
+{
+    (void)state;
+    static const struct tiny_model tiny = {
+        .hidden = 24, .intermediate = 28, .layers = 3, .heads = 3, .kv_heads = 1, .head_dim = 8};
+    struct error error = {0};
+    struct watched watched = {0};
+    struct pool *pool = NULL;
+    struct local *local = NULL;
+    struct model_report report;
+    char path[TINY_MODEL_PATH];
+    tiny_model_write(&tiny, path);
+    assert_true(pool_open(1, &pool, &error));
+    assert_true(model_report_make(path, NULL, &report, &error));
+    const struct local_model_options model = {.name = "tiny", .path = path};
+    const struct local_options options = {
+        .models = &model,
+        .models_count = 1,
+        .weights = WEIGHTS_INT8,
+        .kv_format = KV_F32,
+        .kv_cache_bytes = 1 << 20,
+        .max_num_seqs = 1,
+        .max_num_batched_tokens = 64,
+        .may_lack_tokenizer = true,
+        .calls_max = 1,
+        .pool = pool,
+        .on_loading = on_loading,
+        .loading_context = &watched,
+    };
+    assert_true(local_open(&options, &local, &error));
+    assert_true(watched.calls == 3 && watched.layers == 3);
+    struct local_model_facts facts = local_facts(local, 0);
+    assert_string_equal(facts.name, "tiny");
+    assert_string_equal(facts.weights, "int8");
+    assert_string_equal(facts.kv, "f32");
+    assert_int_equal(facts.weights_bytes, report.weights_bytes_int8);
+    assert_true(facts.kv_bytes > (1 << 20) / 2 && facts.kv_bytes <= 1 << 20);
+    assert_true(facts.kv_bytes / (size_t)facts.kv_blocks >= // values are padded
+                (size_t)facts.kv_block_tokens * report.kv_bytes_per_token);
+    assert_true(facts.load_ms > 0 && facts.tokens_max > 0 && facts.auto_reason != NULL);
+    local_generator(local)->ops->close(local_generator(local));
+    pool_close(pool);
+    tiny_model_remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_opens_and_closes_with_nothing_inside),
         cmocka_unit_test(test_models_that_do_not_fit_are_refused),
         cmocka_unit_test(test_served_by_names_the_adapter),
+        cmocka_unit_test(test_loading_is_told_by_layers_and_ends_in_facts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
