@@ -72,8 +72,9 @@ struct step_arrays {
     int blocks_max;
 };
 
-/* What keys and values are kept as; bytes have a scale per position and head. */
-enum kv_format { KV_AUTO, KV_F32, KV_BF16, KV_INT8 };
+/* What keys and values are kept as; bytes (int8, and E4M3 of CUDA) have a scale per position and
+ * head. */
+enum kv_format { KV_AUTO, KV_F32, KV_BF16, KV_INT8, KV_FP8 };
 
 struct attention_shape {
     int heads;
@@ -81,7 +82,7 @@ struct attention_shape {
     int head_dim; // of q and k
     int latent;   // 0: values are as wide as keys; else a value is its key's first `latent` numbers
     int block_tokens;         // positions of one KV block
-    enum kv_format kv_format; // AUTO: f32
+    enum kv_format kv_format; // AUTO: f32, of CUDA bf16
 };
 
 struct embed_args {

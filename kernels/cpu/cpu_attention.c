@@ -177,6 +177,9 @@ enum kernel_status cpu_rope_kv_write(struct backend *backend, const struct rope_
     if (!is_sound(&args->shape)) {
         return KERNEL_BAD_SHAPE;
     }
+    if (args->shape.kv_format == KV_FP8) {
+        return KERNEL_NO_DEVICE;
+    }
     size_t cost = (size_t)(args->shape.heads + 2 * args->shape.kv_heads) *
                   (size_t)args->shape.head_dim * 2 * ELEMENT_COST;
     struct rope_job job = {.kernels = cpu_of(backend)->kernels,

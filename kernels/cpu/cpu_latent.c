@@ -113,6 +113,9 @@ enum kernel_status cpu_latent_write(struct backend *backend, const struct latent
         shape->head_dim > HEAD_DIM_MAX || args->q_width < rotated) {
         return KERNEL_BAD_SHAPE;
     }
+    if (shape->kv_format == KV_FP8) {
+        return KERNEL_NO_DEVICE;
+    }
     struct latent_job job = {.args = args, .target = cpu_kv_target(cpu_of(backend), shape)};
     size_t cost = (size_t)(shape->head_dim + shape->heads * rotated) * 2 * (size_t)ELEMENT_COST;
     cpu_each_rows(cpu_of(backend), args->step->rows, cost, latent_write_rows, &job);

@@ -170,6 +170,19 @@ static __device__ __forceinline__ void copy_async(void *target, const void *sour
 #endif
 }
 
+/* The same with 4 bytes, all or none of which are valid. */
+static __device__ __forceinline__ void copy_async_word(void *target, const void *source, int valid)
+{
+#ifdef MILLRACE_CUDA_EMULATION
+    emulation_copy_async(target, source, 4, (size_t)valid);
+#else
+    uint32_t address = (uint32_t)__cvta_generic_to_shared(target);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(source),
+                 "r"(valid)
+                 : "memory");
+#endif
+}
+
 /* Ends a group of copies. */
 static __device__ __forceinline__ void copy_commit()
 {

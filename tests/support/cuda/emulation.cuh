@@ -212,14 +212,19 @@ static inline float rsqrtf(float x)
     return 1.0f / sqrtf(x);
 }
 
-template <typename T> static inline T min(T a, T b)
-{
-    return a < b ? a : b;
-}
-
-template <typename T> static inline T max(T a, T b)
-{
-    return a > b ? a : b;
-}
+#define EMULATION_MIN_MAX(type)                                                                    \
+    static inline type min(type a, type b)                                                         \
+    {                                                                                              \
+        return a < b ? a : b;                                                                      \
+    }                                                                                              \
+    static inline type max(type a, type b)                                                         \
+    {                                                                                              \
+        return a > b ? a : b;                                                                      \
+    }
+EMULATION_MIN_MAX(int)
+EMULATION_MIN_MAX(unsigned)
+EMULATION_MIN_MAX(long long)
+EMULATION_MIN_MAX(unsigned long long)
+EMULATION_MIN_MAX(float)
 
 #endif

@@ -1,0 +1,5 @@
+# The CUDA kernels: compiled by nvcc for devices, and as C++ for the emulation of the tests.
+set(CUDA_KERNEL_SOURCES
+    ${CMAKE_CURRENT_LIST_DIR}/decode_attention.cu
+    ${CMAKE_CURRENT_LIST_DIR}/kv_write.cu
+    ${CMAKE_CURRENT_LIST_DIR}/prefill_attention.cu)
