@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/random.h"
+
 struct candidate {
     float weight; // not normalised
     int32_t token;
@@ -28,21 +30,6 @@ struct sampler {
 static size_t sampler_bytes(int vocabulary)
 {
     return (size_t)vocabulary * (2 * sizeof(float) + sizeof(struct candidate));
-}
-
-/* splitmix64 twice: every bit of seed and position reaches every bit of the result. */
-static uint64_t mix(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-/* Uniform in [0, 1), 53 bits. */
-static double random_of(uint64_t seed, uint32_t position)
-{
-    return (double)(mix(mix(seed) ^ position) >> 11) * 0x1p-53;
 }
 
 static void apply_mask(const struct sampler *sampler)

@@ -10,6 +10,8 @@ enum kernel_status cuda_rope_kv_write(struct backend *backend,
                                       const struct rope_kv_write_args *args);
 enum kernel_status cuda_attention(struct backend *backend, const struct attention_args *args);
 
+enum kernel_status cuda_sample(struct backend *backend, const struct sample_args *args);
+
 /* One layer's cache, as kernels find their way in it; NO_DEVICE: not in this format. */
 enum kernel_status cuda_kv_view(const struct step_arrays *step, const struct attention_shape *shape,
                                 const struct device_buffer *kv, struct kernel_kv *view_out);

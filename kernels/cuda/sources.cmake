@@ -2,4 +2,5 @@
 set(CUDA_KERNEL_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/decode_attention.cu
     ${CMAKE_CURRENT_LIST_DIR}/kv_write.cu
-    ${CMAKE_CURRENT_LIST_DIR}/prefill_attention.cu)
+    ${CMAKE_CURRENT_LIST_DIR}/prefill_attention.cu
+    ${CMAKE_CURRENT_LIST_DIR}/sample.cu)

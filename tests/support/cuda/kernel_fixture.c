@@ -9,12 +9,18 @@
 #include "tests/support/cmocka.h"
 #include "tests/support/cuda/emulation.h"
 
+#define KERNELS(X) CUDA_ATTENTION_KERNELS(X) CUDA_SAMPLE_KERNELS(X)
+
 #define DECLARE(number, name) void name(const void *args);
-CUDA_ATTENTION_KERNELS(DECLARE)
+KERNELS(DECLARE)
 
 static void (*const kernels[CUDA_KERNELS_COUNT])(const void *args) = {
 #define ENTRY(number, name) [CUDA_##number] = name,
-    CUDA_ATTENTION_KERNELS(ENTRY)};
+    KERNELS(ENTRY)};
+
+enum { UPLOADS_KEPT = 256 };
+static struct device_buffer *uploads[UPLOADS_KEPT]; // the last ones
+static size_t uploads_count;
 
 static enum kernel_status buffer_open(struct backend *backend, size_t bytes,
                                       struct device_buffer **buffer_out)
@@ -84,9 +90,24 @@ enum kernel_status cuda_scratch(struct cuda_backend *cuda, size_t bytes, void **
     return status;
 }
 
+enum kernel_status cuda_upload(struct cuda_backend *cuda, const void *source, size_t bytes,
+                               void **memory_out)
+{
+    struct device_buffer **upload = &uploads[uploads_count++ % UPLOADS_KEPT];
+    buffer_close(&cuda->base, *upload);
+    enum kernel_status status = buffer_open(&cuda->base, bytes, upload);
+    *memory_out = cuda_pointer(*upload);
+    memcpy(*memory_out, source, bytes);
+    return status;
+}
+
 static void fixture_close(struct backend *backend)
 {
     buffer_close(backend, cuda_of(backend)->scratch);
+    for (size_t i = 0; i < UPLOADS_KEPT; i++) {
+        buffer_close(backend, uploads[i]);
+        uploads[i] = NULL;
+    }
     free(cuda_of(backend));
 }
 
@@ -101,6 +122,7 @@ struct backend *kernel_fixture_open(bool is_batch_invariant)
         .kv_block_bytes = cuda_kv_block_bytes,
         .rope_kv_write = cuda_rope_kv_write,
         .attention = cuda_attention,
+        .sample = cuda_sample,
     };
     struct cuda_backend *cuda = calloc(1, sizeof(*cuda));
     assert_non_null(cuda);
