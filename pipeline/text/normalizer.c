@@ -248,10 +248,37 @@ void normalizer_close(struct normalizer *normalizer)
 
 /* --- Run --- */
 
+/* The common case, a space that becomes visible, in two passes without a search. */
+static void replace_byte(char from, struct bytes content, struct bytes *text, struct buffer *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text->size; i++) {
+        count += text->data[i] == from ? 1 : 0;
+    }
+    if (count == 0) {
+        return;
+    }
+    char *target = buffer_extend(out, text->size - count + count * content.size);
+    for (size_t i = 0; target != NULL && i < text->size; i++) {
+        if (text->data[i] == from) {
+            memcpy(target, content.data, content.size);
+            target += content.size;
+        } else {
+            *target++ = text->data[i];
+        }
+    }
+    *text = buffer_bytes(out);
+}
+
 static bool run_replace(const struct step *step, struct pattern_scratch *scratch,
                         struct bytes *text, struct buffer *out, struct error *error)
 {
     struct bytes content = buffer_bytes(&step->content);
+    struct bytes literal = pattern_literal(step->pattern);
+    if (literal.size == 1) {
+        replace_byte(literal.data[0], content, text, out);
+        return true;
+    }
     struct pattern_walk walk = PATTERN_WALK_BEGIN;
     size_t done = 0;
     for (;;) {

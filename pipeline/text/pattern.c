@@ -213,6 +213,11 @@ void pattern_close(struct pattern *pattern)
     free(pattern);
 }
 
+struct bytes pattern_literal(const struct pattern *pattern)
+{
+    return pattern->code != NULL ? (struct bytes){NULL, 0} : buffer_bytes(&pattern->literal);
+}
+
 void pattern_scratch_close(struct pattern_scratch *scratch)
 {
     pcre2_match_data_free(scratch->match_data);

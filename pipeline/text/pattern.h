@@ -21,6 +21,9 @@ MUST_CHECK bool pattern_open(struct bytes expression, bool is_regex, struct patt
                              struct error *error);
 void pattern_close(struct pattern *pattern); // accepts NULL
 
+/* The plain string that is searched for; .data is NULL for a regular expression. */
+struct bytes pattern_literal(const struct pattern *pattern);
+
 /* The memory that a search needs, reusable for any pattern. Zeroed is valid. */
 struct pattern_scratch {
     void *match_data;

@@ -1,5 +1,6 @@
-/* fuzz_model_folder: the first byte chooses whether the rest is a folder's model.safetensors or its
- * config.json. What opens must have every byte of every tensor, and numbers within their bounds. */
+/* fuzz_model_folder: the first byte chooses whether the rest is a folder's model.safetensors, its
+ * config.json, or the modules.json beside an encoder's. What opens must have every byte of every
+ * tensor, and numbers within their bounds. */
 #include "pipeline/model/safetensors.h"
 
 #include <stdio.h>
@@ -15,24 +16,44 @@
 struct folder {
     char path[64];
     char file[128];
+    char config[128]; // of an encoder, or empty
 };
 
-static void folder_open(struct folder *folder, const char *name, const uint8_t *data, size_t size)
+static void put(const char *path, const void *data, size_t size)
 {
-    bool has_memory = access("/dev/shm", W_OK) == 0;
-    (void)snprintf(folder->path, sizeof(folder->path), "%s/fuzz_model_XXXXXX",
-                   has_memory ? "/dev/shm" : "/tmp");
-    CHECK(mkdtemp(folder->path) != NULL);
-    (void)snprintf(folder->file, sizeof(folder->file), "%s/%s", folder->path, name);
-    FILE *file = fopen(folder->file, "wb");
+    FILE *file = fopen(path, "wb");
     CHECK(file != NULL);
     CHECK(fwrite(data, 1, size, file) == size);
     CHECK(fclose(file) == 0);
 }
 
+static void add_encoder(struct folder *folder)
+{
+    static const char config[] =
+        "{\"architectures\": [\"BertModel\"], \"vocab_size\": 9, \"hidden_size\": 4, "
+        "\"num_hidden_layers\": 1, \"num_attention_heads\": 2, \"intermediate_size\": 4, "
+        "\"max_position_embeddings\": 8, \"pooling_mode\": \"cls\"}";
+    (void)snprintf(folder->config, sizeof(folder->config), "%s/config.json", folder->path);
+    put(folder->config, config, sizeof config - 1);
+}
+
+static void folder_open(struct folder *folder, const char *name, const uint8_t *data, size_t size)
+{
+    *folder = (struct folder){0};
+    bool has_memory = access("/dev/shm", W_OK) == 0;
+    (void)snprintf(folder->path, sizeof(folder->path), "%s/fuzz_model_XXXXXX",
+                   has_memory ? "/dev/shm" : "/tmp");
+    CHECK(mkdtemp(folder->path) != NULL);
+    (void)snprintf(folder->file, sizeof(folder->file), "%s/%s", folder->path, name);
+    put(folder->file, data, size);
+}
+
 static void folder_close(const struct folder *folder)
 {
     (void)unlink(folder->file);
+    if (folder->config[0] != '\0') {
+        (void)unlink(folder->config);
+    }
     (void)rmdir(folder->path);
 }
 
@@ -77,6 +98,9 @@ static void try_config(const struct folder *folder)
     for (int i = 0; i < config.stop_tokens_count; i++) {
         CHECK(config.stop_tokens[i] >= 0 && config.stop_tokens[i] < config.vocabulary);
     }
+    if (config.encoder.is_encoder) {
+        return;
+    }
     rope_config_frequencies(&config.rope, rotated, frequencies);
     CHECK(frequencies[0] > 0.0f && frequencies[0] <= 1.0f);
 }
@@ -88,8 +112,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     bool is_config = data[0] == 'c';
-    folder_open(&folder, is_config ? "config.json" : "model.safetensors", data + 1, size - 1);
-    if (is_config) {
+    bool is_modules = data[0] == 'm';
+    folder_open(&folder,
+                is_config    ? "config.json"
+                : is_modules ? "modules.json"
+                             : "model.safetensors",
+                data + 1, size - 1);
+    if (is_modules) {
+        add_encoder(&folder);
+    }
+    if (is_config || is_modules) {
         try_config(&folder);
     } else {
         try_weights(&folder);
