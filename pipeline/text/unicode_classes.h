@@ -21,6 +21,8 @@ bool unicode_is_nonspacing_mark(int32_t c);
 /* What BertNormalizer removes: categories Cc, Cf and Co but for tab and ends of lines, and U+FFFD.
  */
 bool unicode_is_control(int32_t c);
+/* What came too late for the normal forms: it neither decomposes nor combines. */
+bool unicode_is_later_form(int32_t c);
 /* What BertNormalizer puts spaces around. */
 bool unicode_is_ideograph(int32_t c);
 /* The lower case of a character; returns how many characters it is. */

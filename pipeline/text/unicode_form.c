@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <utf8proc.h>
 
+#include "pipeline/text/unicode_classes.h"
 #include "pipeline/text/utf8.h"
 #include "schemas/base/check.h"
 
@@ -24,9 +25,18 @@ static utf8proc_option_t options_of(enum unicode_form_kind kind)
     return UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (is_compatible ? UTF8PROC_COMPAT : 0);
 }
 
+static int class_of(int32_t c)
+{
+    return unicode_is_later_form(c) ? 0 : utf8proc_get_property(c)->combining_class;
+}
+
 static size_t decompose(int32_t c, enum unicode_form_kind kind, int32_t out[DECOMPOSED_MAX])
 {
     int boundary = 0;
+    if (unicode_is_later_form(c)) {
+        out[0] = c;
+        return 1;
+    }
     utf8proc_ssize_t count =
         utf8proc_decompose_char(c, out, DECOMPOSED_MAX, options_of(kind), &boundary);
     CHECK(count > 0 && count <= DECOMPOSED_MAX);
@@ -72,7 +82,7 @@ void unicode_form_init(struct unicode_form *form, enum unicode_form_kind kind)
 {
     *form = (struct unicode_form){.kind = kind};
     for (int32_t c = 0; c < 0x10000; c++) {
-        bool is_mark = !is_surrogate(c) && utf8proc_get_property(c)->combining_class != 0;
+        bool is_mark = !is_surrogate(c) && class_of(c) != 0;
         set_inert(form, c, !is_surrogate(c) && !is_mark && is_stable(c, kind));
     }
     if (!is_composed(kind)) {
@@ -116,11 +126,6 @@ static bool reserve(struct code_points *points, size_t count, struct error *erro
 static void release(struct code_points *points)
 {
     free(points->items);
-}
-
-static int class_of(int32_t c)
-{
-    return utf8proc_get_property(c)->combining_class;
 }
 
 static void sort_few(int32_t *marks, size_t count)
@@ -172,6 +177,25 @@ static bool order_marks(struct code_points *points, struct error *error)
     return true;
 }
 
+/* What came later stands between its neighbours like any other beginning. */
+static void compose(struct code_points *points)
+{
+    size_t composed = 0;
+    for (size_t start = 0; start < points->count;) {
+        size_t end = start + 1;
+        while (end < points->count && !unicode_is_later_form(points->items[end])) {
+            end++;
+        }
+        size_t count =
+            (size_t)utf8proc_normalize_utf32(points->items + start, (utf8proc_ssize_t)(end - start),
+                                             UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        memmove(points->items + composed, points->items + start, count * sizeof *points->items);
+        composed += count;
+        start = end;
+    }
+    points->count = composed;
+}
+
 static bool append_normalized(const struct unicode_form *form, struct bytes text,
                               struct code_points *points, struct buffer *out, struct error *error)
 {
@@ -189,8 +213,7 @@ static bool append_normalized(const struct unicode_form *form, struct bytes text
         return false;
     }
     if (is_composed(form->kind)) {
-        points->count = (size_t)utf8proc_normalize_utf32(
-            points->items, (utf8proc_ssize_t)points->count, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        compose(points);
     }
     for (size_t i = 0; i < points->count; i++) {
         char bytes[UTF8_SIZE_MAX];

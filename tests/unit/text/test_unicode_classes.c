@@ -55,12 +55,22 @@ static void test_ideographs_are_those_of_bert(void **state)
     assert_false(unicode_is_ideograph(0x3042));
 }
 
+static void test_marks_newer_than_the_normal_forms_are_known(void **state)
+{
+    (void)state;
+    assert_true(unicode_is_later_form(0x8D3));
+    assert_true(unicode_is_later_form(0x32FF)); // the square of an era
+    assert_false(unicode_is_later_form(0x301));
+    assert_false(unicode_is_later_form('a'));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_old_tables_know_no_newer_characters),
         cmocka_unit_test(test_control_characters_go_but_ends_of_lines_stay),
         cmocka_unit_test(test_lower_case_is_that_of_each_character_alone),
+        cmocka_unit_test(test_marks_newer_than_the_normal_forms_are_known),
         cmocka_unit_test(test_ideographs_are_those_of_bert),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

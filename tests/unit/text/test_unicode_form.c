@@ -3,6 +3,7 @@
 
 #include <utf8proc.h>
 
+#include "pipeline/text/unicode_classes.h"
 #include "pipeline/text/utf8.h"
 #include "tests/support/cmocka.h"
 #include "tests/support/seed.h"
@@ -40,7 +41,8 @@ static int32_t random_code_point(void)
                                         {0x1D100, 0x1D200}, {0x1F600, 0x1F610}, {0x2F800, 0x2F900}};
     const int32_t *range = ranges[random_below(sizeof ranges / sizeof ranges[0])];
     int32_t c = range[0] + (int32_t)random_below((size_t)(range[1] - range[0]));
-    return c == 0x11A7 ? c + 1 : c; // utf8proc 2.8 loses it, see below
+    // utf8proc 2.8 loses the one, see below; the others are left alone here.
+    return c == 0x11A7 || unicode_is_later_form(c) ? 'a' : c;
 }
 
 static void check_random(const struct unicode_form *form)
@@ -82,7 +84,10 @@ static void test_composes_and_decomposes_known_examples(void **state)
     check_form(&form, bytes_of("\xEF\xAC\x81"), "\xEF\xAC\x81"); // a ligature stays
     // U+11A7 is not a final consonant; utf8proc 2.8 takes it for one and swallows it.
     check_form(&form, bytes_of("\xEA\xB3\xA0\xE1\x86\xA7"), "\xEA\xB3\xA0\xE1\x86\xA7");
+    // U+08D3 is too new to combine: an acute accent behind it stays.
+    check_form(&form, bytes_of("a\xE0\xA3\x93\xCC\x81"), "a\xE0\xA3\x93\xCC\x81");
     unicode_form_init(&form, FORM_NFKC);
+    check_form(&form, bytes_of("\xE3\x8B\xBF"), "\xE3\x8B\xBF"); // likewise
     check_form(&form, bytes_of("\xEF\xAC\x81"), "fi");
     unicode_form_init(&form, FORM_NFD);
     check_form(&form, bytes_of("\xEA\xB0\x81"), "\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8"); // Hangul
