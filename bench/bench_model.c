@@ -2,10 +2,10 @@
  *
  *     bench_model DIR [PROMPT_TOKENS [ROWS [FORMAT [ISA]]]]
  *
- * FORMAT is one of auto, f32, bf16 and int8, ISA one of avx512_vnni, avx512, avx2, portable and all
- * (the default). The time to load comes first, in seconds. Prompts fill steps of ROWS rows (default
- * 2048); decoding runs 1, 16 and 64 sequences at once, behind prompts of PROMPT_TOKENS (default
- * 150). Each figure is the best of three, on one thread and on two.
+ * FORMAT is one of auto, f32, bf16 and int8, ISA one of amx, avx512_vnni, avx512, avx2, portable
+ * and all (the default). The time to load comes first, in seconds. Prompts fill steps of ROWS rows
+ * (default 2048); decoding runs 1, 16 and 64 sequences at once, behind prompts of PROMPT_TOKENS
+ * (default 150). Each figure is the best of three, on one thread and on two.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,7 +177,7 @@ static int word_index(const char *word, const char *const *words, int count)
 int main(int argc, char **argv)
 {
     static const char *const formats[] = {"auto", "f32", "bf16", "int8"};
-    static const char *const isas[] = {"all", "avx512_vnni", "avx512", "avx2", "portable"};
+    static const char *const isas[] = {"all", "amx", "avx512_vnni", "avx512", "avx2", "portable"};
     struct bench bench = {
         .prompt_tokens = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 150,
         .rows_max = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 2048,
@@ -193,7 +193,7 @@ int main(int argc, char **argv)
     }
     printf("tokens per second, prompts of %d\n%-40s %-5s %7s %9s %9s %9s %9s\n",
            bench.prompt_tokens, "", "", "load s", "prompt", "decode 1", "decode 16", "decode 64");
-    for (int isa = ISA_AVX512_VNNI; isa <= (int)ISA_PORTABLE; isa++) {
+    for (int isa = ISA_AMX; isa <= (int)ISA_PORTABLE; isa++) {
         for (int variant = 0; variant < 4 && (chosen == 0 || chosen == isa); variant++) {
             struct backend_options options = {.isa = (enum backend_isa)isa,
                                               .threads = variant % 2 + 1,

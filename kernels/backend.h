@@ -349,7 +349,8 @@ struct backend {
 };
 
 enum backend_device { BACKEND_AUTO, BACKEND_CPU };
-enum backend_isa { ISA_AUTO, ISA_AVX512_VNNI, ISA_AVX512, ISA_AVX2, ISA_PORTABLE };
+/* Each as if the processor had no more. AMX is there where oneDNN is. */
+enum backend_isa { ISA_AUTO, ISA_AMX, ISA_AVX512_VNNI, ISA_AVX512, ISA_AVX2, ISA_PORTABLE };
 
 struct backend_options {
     enum backend_device device;

@@ -38,6 +38,7 @@ enum config_kv_cache_dtype {
 };
 enum config_isa {
     CONFIG_ISA_AUTO,
+    CONFIG_ISA_AMX,
     CONFIG_ISA_AVX512_VNNI,
     CONFIG_ISA_AVX512,
     CONFIG_ISA_AVX2,

@@ -76,8 +76,9 @@ const struct setting config_settings[] = {
      "auto|f32|bf16|int8", 0, 0,
      "Format of keys and values; auto is f32 beside weights in f32, else bf16. int8 has a scale "
      "per token and head."},
-    {"engine.isa", SETTING_CHOICE, AT(engine.isa), "auto", "auto|avx512_vnni|avx512|avx2|portable",
-     0, 0, "Instruction set of the CPU; auto takes the best there is."},
+    {"engine.isa", SETTING_CHOICE, AT(engine.isa), "auto",
+     "auto|amx|avx512_vnni|avx512|avx2|portable", 0, 0,
+     "Instruction set of the CPU; auto takes the best there is."},
     {"engine.threads", SETTING_INT, AT(engine.threads), "0", NULL, 0, 256,
      "CPU threads of the engine; 0 for one per core."},
     {"engine.max_num_seqs", SETTING_INT, AT(engine.max_num_seqs), "256", NULL, 1, 65536,

@@ -10,6 +10,7 @@ _Static_assert((int)CONFIG_WEIGHTS_INT8 == (int)WEIGHTS_INT8, "engine.weights");
 _Static_assert((int)CONFIG_KV_CACHE_F32 == (int)KV_F32, "engine.kv_cache_dtype");
 _Static_assert((int)CONFIG_KV_CACHE_BF16 == (int)KV_BF16, "engine.kv_cache_dtype");
 _Static_assert((int)CONFIG_KV_CACHE_INT8 == (int)KV_INT8, "engine.kv_cache_dtype");
+_Static_assert((int)CONFIG_ISA_AMX == (int)ISA_AMX, "engine.isa");
 _Static_assert((int)CONFIG_ISA_AVX512_VNNI == (int)ISA_AVX512_VNNI, "engine.isa");
 _Static_assert((int)CONFIG_ISA_AVX512 == (int)ISA_AVX512, "engine.isa");
 _Static_assert((int)CONFIG_ISA_AVX2 == (int)ISA_AVX2, "engine.isa");

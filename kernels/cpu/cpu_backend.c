@@ -143,6 +143,22 @@ static int processors(void)
     return count < 1 ? 1 : count > THREADS_MAX ? THREADS_MAX : (int)count;
 }
 
+/* The instruction set to run with, and oneDNN where it can be used. Tiles are used by oneDNN alone:
+ * without it, auto takes what comes after them. */
+static bool choose_isa(struct cpu_backend *cpu, const struct backend_options *options, int threads)
+{
+    cpu->isa = options->isa;
+    if (!isa_choose(&cpu->isa)) {
+        return false;
+    }
+    cpu->onednn = options->without_onednn ? NULL : onednn_open(cpu->isa, threads);
+    if (cpu->isa == ISA_AMX && cpu->onednn == NULL) {
+        cpu->isa = ISA_AVX512_VNNI;
+        return options->isa == ISA_AUTO;
+    }
+    return true;
+}
+
 bool cpu_backend_open(const struct backend_options *options, struct backend **backend_out,
                       struct error *error)
 {
@@ -151,29 +167,28 @@ bool cpu_backend_open(const struct backend_options *options, struct backend **ba
                          "threads is %d, must be from 0 (one per processor) to %d",
                          options->threads, THREADS_MAX);
     }
-    enum backend_isa isa = options->isa;
-    if (!isa_choose(&isa)) {
-        return error_set(error, ERROR_CONFIG, "invalid_value", "isa",
-                         "this processor has no %s: choose another instruction set, or auto",
-                         isa_name(options->isa));
-    }
     struct cpu_backend *cpu = calloc(1, sizeof(*cpu));
     if (cpu == NULL) {
         return error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the cpu backend");
     }
     cpu->base.ops = &cpu_operations;
     cpu->base.activation_bytes = sizeof(float);
-    cpu->isa = isa;
-    cpu->kernels = isa_kernels(isa);
     int threads = options->threads == 0 ? processors() : options->threads;
+    if (!choose_isa(cpu, options, threads)) {
+        cpu_close(&cpu->base);
+        return error_set(error, ERROR_CONFIG, "invalid_value", "isa",
+                         "this processor has no %s%s: choose another instruction set, or auto",
+                         isa_name(options->isa),
+                         options->isa == ISA_AMX ? ", or oneDNN is not used" : "");
+    }
+    cpu->kernels = isa_kernels(cpu->isa);
     cpu->threads = threads_open(threads);
     if (cpu->threads == NULL) {
         cpu_close(&cpu->base);
         return error_set(error, ERROR_FATAL, NULL, NULL, "cannot start %d threads", threads);
     }
-    cpu->onednn = options->without_onednn ? NULL : onednn_open(isa, threads);
     (void)snprintf(cpu->base.description, sizeof(cpu->base.description), "cpu %s%s%s, %d thread%s",
-                   isa_name(isa), cpu->onednn == NULL ? "" : " onednn ",
+                   isa_name(cpu->isa), cpu->onednn == NULL ? "" : " onednn ",
                    onednn_version(cpu->onednn), threads, threads == 1 ? "" : "s");
     (void)cpu_auto_format(cpu, &cpu->base.auto_reason);
     *backend_out = &cpu->base;

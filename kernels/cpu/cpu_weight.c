@@ -20,11 +20,11 @@ enum { PACK_COST = 64 };
  * tiles those of bf16 are slower on most processors. */
 enum weight_format cpu_auto_format(const struct cpu_backend *cpu, const char **reason_out)
 {
-    if (cpu->onednn != NULL && isa_has_amx_bf16()) {
+    if (cpu->isa == ISA_AMX && isa_has_amx_bf16()) {
         *reason_out = "amx multiplies bf16 fast";
         return WEIGHTS_BF16;
     }
-    if (cpu->isa == ISA_AVX512_VNNI) {
+    if (cpu->isa == ISA_AMX || cpu->isa == ISA_AVX512_VNNI) {
         *reason_out = "vnni multiplies bytes fast";
         return WEIGHTS_INT8;
     }
@@ -202,9 +202,10 @@ static void run_pack(void *context, int index, int thread)
 
 static bool wants_onednn(const struct cpu_backend *cpu, enum weight_format format)
 {
+    bool has_tiles = cpu->isa == ISA_AMX;
     return cpu->onednn != NULL &&
-           (format == WEIGHTS_F32 || (format == WEIGHTS_BF16 && isa_has_amx_bf16()) ||
-            (format == WEIGHTS_INT8 && isa_has_amx_int8()));
+           (format == WEIGHTS_F32 || (format == WEIGHTS_BF16 && has_tiles && isa_has_amx_bf16()) ||
+            (format == WEIGHTS_INT8 && has_tiles && isa_has_amx_int8()));
 }
 
 /* oneDNN for f32, and for others where tiles make it pay; else, or where it declines, own kernels,

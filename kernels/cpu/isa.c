@@ -9,7 +9,7 @@
 
 const char *isa_name(enum backend_isa isa)
 {
-    static const char *const names[] = {"auto", "avx512_vnni", "avx512", "avx2", "portable"};
+    static const char *const names[] = {"auto", "amx", "avx512_vnni", "avx512", "avx2", "portable"};
     return names[isa];
 }
 
@@ -93,15 +93,24 @@ bool isa_has_amx_int8(void)
 }
 #endif
 
+/* Own kernels take what tiles do not. */
+static bool has_amx(void)
+{
+    return has_avx512_vnni() && (isa_has_amx_bf16() || isa_has_amx_int8());
+}
+
 bool isa_choose(enum backend_isa *isa)
 {
     switch (*isa) {
     case ISA_AUTO:
-        *isa = has_avx512_vnni() ? ISA_AVX512_VNNI
-               : has_avx512()    ? ISA_AVX512
-               : has_avx2()      ? ISA_AVX2
-                                 : ISA_PORTABLE;
+        *isa = has_amx()           ? ISA_AMX
+               : has_avx512_vnni() ? ISA_AVX512_VNNI
+               : has_avx512()      ? ISA_AVX512
+               : has_avx2()        ? ISA_AVX2
+                                   : ISA_PORTABLE;
         return true;
+    case ISA_AMX:
+        return has_amx();
     case ISA_AVX512_VNNI:
         return has_avx512_vnni();
     case ISA_AVX512:
@@ -117,7 +126,7 @@ bool isa_choose(enum backend_isa *isa)
 const struct cpu_kernels *isa_kernels(enum backend_isa isa)
 {
 #if defined(__x86_64__)
-    if (isa == ISA_AVX512_VNNI) {
+    if (isa == ISA_AMX || isa == ISA_AVX512_VNNI) {
         return &cpu_kernels_avx512_vnni;
     }
     if (isa == ISA_AVX512) {

@@ -236,7 +236,8 @@ static const struct shape *shape_of(struct onednn *onednn, const struct shape *w
 
 struct onednn *onednn_open(enum backend_isa isa, int threads)
 {
-    if (isa != ISA_AVX512_VNNI && isa != ISA_AVX512) { // f32 on AVX2 depends on the number of rows
+    if (isa != ISA_AMX && isa != ISA_AVX512_VNNI &&
+        isa != ISA_AVX512) { // f32 on AVX2 depends on the number of rows
         return NULL;
     }
     struct onednn *onednn = calloc(1, sizeof(*onednn));

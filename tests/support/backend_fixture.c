@@ -10,7 +10,7 @@
 void each_backend(int threads_max, void (*test)(struct backend *backend))
 {
     int opened = 0;
-    for (enum backend_isa isa = ISA_AVX512_VNNI; isa <= ISA_PORTABLE; isa++) {
+    for (enum backend_isa isa = ISA_AMX; isa <= ISA_PORTABLE; isa++) {
         for (int variant = 0; variant < 2 * threads_max; variant++) {
             struct backend_options options = {
                 .isa = isa, .threads = variant / 2 + 1, .without_onednn = variant % 2 != 0};

@@ -12,7 +12,7 @@
 #include "tests/support/cmocka.h"
 #include "tests/unit/engine/workload.h"
 
-enum { REQUESTS = 32, PROMPT_MAX = 50, OUTPUT_MAX = 70, BLOCK_TOKENS = 16, ROUNDS = 80 };
+enum { REQUESTS = 32, PROMPT_MAX = 50, OUTPUT_MAX = 70, BLOCK_TOKENS = 16 };
 
 struct answer {
     int32_t output[OUTPUT_MAX];
@@ -173,7 +173,8 @@ static bool can_run(enum weight_format weights)
     return status == KERNEL_OK;
 }
 
-static void check_folder(const char *folder, enum weight_format weights, enum kv_format kv_format)
+static void check_folder(const char *folder, enum weight_format weights, enum kv_format kv_format,
+                         int rounds)
 {
     if (access(folder, R_OK) != 0) {
         print_message("no %s\n", folder);
@@ -199,7 +200,7 @@ static void check_folder(const char *folder, enum weight_format weights, enum kv
     }
     int64_t preemptions = 0;
     int64_t cached_tokens = 0;
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         struct setting other = random_setting(&setting, &random);
         struct answer together[REQUESTS] = {0};
         int chosen[REQUESTS];
@@ -213,39 +214,51 @@ static void check_folder(const char *folder, enum weight_format weights, enum kv
     }
     print_message("%d preemptions, %d tokens from the cache\n", (int)preemptions,
                   (int)cached_tokens);
-    assert_true(preemptions > 10);
-    assert_true(cached_tokens > 100);
+    assert_true(preemptions > rounds / 8);
+    assert_true(cached_tokens > rounds);
     workload_close(&workload);
 }
 
 static void test_llama_in_f32_gives_what_each_request_gives_alone(void **state)
 {
     (void)state;
-    check_folder(DATA_DIR "/families/llama", WEIGHTS_F32, KV_F32);
+    check_folder(DATA_DIR "/families/llama", WEIGHTS_F32, KV_F32, 60);
 }
 
 static void test_qwen2_in_bf16_gives_what_each_request_gives_alone(void **state)
 {
     (void)state;
-    check_folder(DATA_DIR "/families/qwen2", WEIGHTS_BF16, KV_BF16);
+    check_folder(DATA_DIR "/families/qwen2", WEIGHTS_BF16, KV_BF16, 60);
 }
 
 static void test_qwen2_in_int8_gives_what_each_request_gives_alone(void **state)
 {
     (void)state;
-    check_folder(DATA_DIR "/families/qwen2", WEIGHTS_INT8, KV_INT8);
+    check_folder(DATA_DIR "/families/qwen2", WEIGHTS_INT8, KV_INT8, 60);
 }
 
 static void test_mixtral_in_f32_gives_what_each_request_gives_alone(void **state)
 {
     (void)state;
-    check_folder(DATA_DIR "/families/mixtral", WEIGHTS_F32, KV_F32);
+    check_folder(DATA_DIR "/families/mixtral", WEIGHTS_F32, KV_F32, 60);
 }
 
 static void test_deepseek_in_f32_gives_what_each_request_gives_alone(void **state)
 {
     (void)state;
-    check_folder(DATA_DIR "/families/deepseek-v3", WEIGHTS_F32, KV_F32);
+    check_folder(DATA_DIR "/families/deepseek-v3", WEIGHTS_F32, KV_F32, 60);
+}
+
+/* The same code as in f32 but for the products: a few rounds show what those add. */
+static void test_mixtures_and_latent_attention_in_bf16_and_int8(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {DATA_DIR "/families/mixtral",
+                                          DATA_DIR "/families/deepseek-v3"};
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        check_folder(folders[i], WEIGHTS_BF16, KV_BF16, 20);
+        check_folder(folders[i], WEIGHTS_INT8, KV_INT8, 20);
+    }
 }
 
 int main(void)
@@ -256,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_qwen2_in_int8_gives_what_each_request_gives_alone),
         cmocka_unit_test(test_mixtral_in_f32_gives_what_each_request_gives_alone),
         cmocka_unit_test(test_deepseek_in_f32_gives_what_each_request_gives_alone),
+        cmocka_unit_test(test_mixtures_and_latent_attention_in_bf16_and_int8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,9 +11,10 @@
 
 #define GOLDEN_DIR SOURCE_DIR "/tests/golden/encoders/"
 
-enum { TEXTS_MAX = 8, ROWS_MAX = 512, BLOCK_TOKENS = 16, BLOCKS = 64, ISAS = 4 };
+enum { TEXTS_MAX = 8, ROWS_MAX = 512, BLOCK_TOKENS = 16, BLOCKS = 64, ISAS = 5 };
 enum { BLOCKS_EACH = BLOCKS / TEXTS_MAX };
-static const enum backend_isa isas[ISAS] = {ISA_AVX512_VNNI, ISA_AVX512, ISA_AVX2, ISA_PORTABLE};
+static const enum backend_isa isas[ISAS] = {ISA_AMX, ISA_AVX512_VNNI, ISA_AVX512, ISA_AVX2,
+                                            ISA_PORTABLE};
 
 struct scene {
     struct backend *backend;

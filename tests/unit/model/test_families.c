@@ -13,7 +13,8 @@
 
 enum { PROMPT_MAX = 128, FILE_BYTES_MAX = 16 << 20 };
 
-static const enum backend_isa isas[] = {ISA_AVX512_VNNI, ISA_AVX512, ISA_AVX2, ISA_PORTABLE};
+static const enum backend_isa isas[] = {ISA_AMX, ISA_AVX512_VNNI, ISA_AVX512, ISA_AVX2,
+                                        ISA_PORTABLE};
 
 /* Numbers from -0.5 to 0.5: splitmix64, as the script has it. */
 static double uniform(uint64_t *state)

@@ -73,7 +73,7 @@ static void test_chunks_threads_and_scrambled_blocks_give_identical_logits(void 
     struct tiny_model tiny = {.hidden = 128, .intermediate = 256, .seed = 1}; // worth threads
     char path[TINY_MODEL_PATH];
     tiny_model_write(&tiny, path);
-    for (enum backend_isa isa = ISA_AVX512_VNNI; isa <= ISA_PORTABLE; isa++) {
+    for (enum backend_isa isa = ISA_AMX; isa <= ISA_PORTABLE; isa++) {
         check_cuts(isa, WEIGHTS_F32, path);
         check_cuts(isa, WEIGHTS_BF16, path);
         check_cuts(isa, WEIGHTS_INT8, path);

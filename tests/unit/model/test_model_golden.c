@@ -10,7 +10,8 @@
 #include "tests/support/cmocka.h"
 #include "tests/support/model_runner.h"
 
-static const enum backend_isa isas[] = {ISA_AVX512_VNNI, ISA_AVX512, ISA_AVX2, ISA_PORTABLE};
+static const enum backend_isa isas[] = {ISA_AMX, ISA_AVX512_VNNI, ISA_AVX512, ISA_AVX2,
+                                        ISA_PORTABLE};
 enum { ISAS = 4, TOKENS_MAX = 1024 };
 
 static bool has_isa(enum backend_isa isa)
