@@ -72,6 +72,11 @@ static json_t *unsupported_of(const struct check *check)
         (void)json_array_append_new(
             array, json_string("/v1/chat/completions: the folder has no chat template"));
     }
+    if (check->report.config.prediction_layers > 0) {
+        (void)json_array_append_new(
+            array, json_sprintf("the last %d layers, which predict further tokens, are not used",
+                                check->report.config.prediction_layers));
+    }
     return array;
 }
 

@@ -177,7 +177,10 @@ def test_the_inside_of_a_model_as_json_lines(binary):
     folder = millrace.DEMO / "scribe"
     check = millrace.run("model", "check", folder, "--json")
     assert check.returncode == 0, check.stderr
-    assert json.loads(check.stdout)
+    report = json.loads(check.stdout)
+    assert report["architecture"] == "LlamaForCausalLM" and report["quantization"] == "none"
+    assert report["memory_bytes"]["cpu_int8"] < report["memory_bytes"]["cuda_bf16"]
+    assert report["unsupported"] == [] and "adapter" not in report
     text = "Note 549"
     question = json.dumps(dict(text=text)) + "\nnot json\n" + json.dumps(dict(text="a")) + "\n"
     result = millrace.run("model", "tokenize", folder, input=question)

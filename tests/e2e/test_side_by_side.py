@@ -62,3 +62,21 @@ def test_three_families_side_by_side_answer_as_each_does_alone(binary, tmp_path,
         alone = answers(tmp_path, model["name"], dict(models=[model], engine=small), own[::-2])
         for name, choices in alone.items():
             assert choices == together[name]
+
+
+def test_a_folder_is_described_with_its_adapter(binary, tmp_path):
+    folder = write_model(tmp_path / "model", "deepseek-v3-one-dense", 0)
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    settings = dict(peft_type="LORA", r=2, lora_alpha=4, target_modules=["o_proj"])
+    (adapter / "adapter_config.json").write_text(json.dumps(settings))
+    (adapter / "adapter_model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
+    check = millrace.run("model", "check", folder, "--json", "--adapter", adapter)
+    assert check.returncode == 2
+    assert "layers.0.self_attn.o_proj.lora_A.weight is missing" in check.stderr
+    (adapter / "adapter_config.json").write_text(json.dumps({**settings, "target_modules": []}))
+    check = millrace.run("model", "check", folder, "--json", "--adapter", adapter)
+    assert check.returncode == 0, check.stderr
+    report = json.loads(check.stdout)
+    assert report["architecture"] == "DeepseekV3ForCausalLM"
+    assert report["adapter"] == str(adapter)

@@ -31,6 +31,47 @@ static float random_weight(struct writer *writer)
     return (float)((double)((x ^ (x >> 31)) >> 11) * 0x1p-53 - 0.5);
 }
 
+static const float f8_scale = 0.75f;
+
+static void write_entry(struct writer *writer, const char *name, const char *dtype,
+                        const char *shape, size_t begin)
+{
+    buffer_printf(&writer->header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],",
+                  writer->header.size == 0 ? "{" : ",", name, dtype, shape);
+    buffer_printf(&writer->header, "\"data_offsets\":[%zu,%zu]}", begin, writer->data.size);
+    if (writer->index != NULL) {
+        buffer_printf(writer->index, "%s\"%s\":\"%s\"", writer->index->size == 0 ? "" : ",", name,
+                      writer->name);
+    }
+}
+
+/* Behind the matrix its scale, and that of activations, which nobody reads here. */
+static void write_bytes(struct writer *writer, const char *name, int rows, int columns)
+{
+    bool is_packed = writer->tiny->f8 == F8_AS_BYTES;
+    size_t begin = writer->data.size;
+    char shape[32];
+    for (int i = 0; i < rows * columns; i++) {
+        uint8_t byte = (uint8_t)(256 * (random_weight(writer) + 0.5f)) & 0xaf; // below 0.25
+        float value = 0;
+        dtype_to_f32(&value, &byte, DTYPE_F8_E4M3, 1);
+        value *= f8_scale;
+        buffer_append(&writer->data, is_packed ? (void *)&byte : (void *)&value,
+                      is_packed ? 1 : sizeof(value));
+    }
+    (void)snprintf(shape, sizeof(shape), "%d,%d", rows, columns);
+    write_entry(writer, name, is_packed ? "F8_E4M3" : "F32", shape, begin);
+    static const char *const scales[] = {"weight_scale", "input_scale"};
+    for (int i = 0; is_packed && i < 2; i++) {
+        char scale[160];
+        begin = writer->data.size;
+        buffer_append(&writer->data, &f8_scale, sizeof(f8_scale));
+        (void)snprintf(scale, sizeof(scale), "%.*s%s", (int)(strlen(name) - strlen("weight")), name,
+                       scales[i]);
+        write_entry(writer, scale, "F32", "1", begin);
+    }
+}
+
 /* columns 0: a vector of norm scales around 1. */
 static void write_tensor(struct writer *writer, const char *name, int rows, int columns)
 {
@@ -40,6 +81,10 @@ static void write_tensor(struct writer *writer, const char *name, int rows, int 
     for (const char *c = name; *c != '\0'; c++) {
         writer->state = writer->state * 31 + (unsigned char)*c;
     }
+    if (writer->tiny->f8 != F8_NONE && columns > 0 && strncmp(name, "model.layers.", 13) == 0) {
+        write_bytes(writer, name, rows, columns);
+        return;
+    }
     int count = columns == 0 ? rows : rows * columns;
     for (int i = 0; i < count; i++) {
         float value = random_weight(writer);
@@ -48,16 +93,9 @@ static void write_tensor(struct writer *writer, const char *name, int rows, int 
         buffer_append(&writer->data, is_bf16 ? (void *)&half : (void *)&value,
                       is_bf16 ? sizeof(half) : sizeof(value));
     }
-    buffer_printf(&writer->header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%d",
-                  writer->header.size == 0 ? "{" : ",", name, writer->tiny->dtype, rows);
-    if (columns != 0) {
-        buffer_printf(&writer->header, ",%d", columns);
-    }
-    buffer_printf(&writer->header, "],\"data_offsets\":[%zu,%zu]}", begin, writer->data.size);
-    if (writer->index != NULL) {
-        buffer_printf(writer->index, "%s\"%s\":\"%s\"", writer->index->size == 0 ? "" : ",", name,
-                      writer->name);
-    }
+    char shape[32];
+    (void)snprintf(shape, sizeof(shape), columns == 0 ? "%d" : "%d,%d", rows, columns);
+    write_entry(writer, name, writer->tiny->dtype, shape, begin);
 }
 
 static void write_matrix(struct writer *writer, int layer, const char *name, int rows, int columns,

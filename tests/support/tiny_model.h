@@ -18,8 +18,11 @@ struct tiny_model {
     int head_dim;
     int context;
     bool ties_embeddings;
-    bool has_bias;          // attention_bias and mlp_bias of a Llama; implied for Qwen 2
-    const char *dtype;      // NULL: "F32"; or "BF16"
+    bool has_bias;     // attention_bias and mlp_bias of a Llama; implied for Qwen 2
+    const char *dtype; // NULL: "F32"; or "BF16"
+    /* The matrices of layers are bytes of f8 with a scale for each matrix; in `F8_AS_F32` the same
+     * numbers as f32. */
+    enum tiny_bytes { F8_NONE, F8_AS_BYTES, F8_AS_F32 } f8;
     int shards;             // 0: model.safetensors; else so many files and an index
     const char *extra_json; // more members of config.json: "\"sliding_window\": 24", or NULL
     uint64_t seed;

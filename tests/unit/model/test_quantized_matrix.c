@@ -11,6 +11,7 @@
 #include "pipeline/model/dequantize.h"
 #include "schemas/base/buffer.h"
 #include "tests/support/cmocka.h"
+#include "tests/support/model_runner.h"
 #include "tests/support/seed.h"
 #include "tests/support/tiny_model.h"
 
@@ -235,10 +236,57 @@ static void test_random_shapes_never_read_outside_the_file(void **state)
     }
 }
 
+static void run_model(const struct tiny_model *tiny, float logits[5 * 61])
+{
+    char path[TINY_MODEL_PATH];
+    static const int32_t tokens[] = {5, 17, 40, 2, 9};
+    struct model_runner runner;
+    const struct runner_options options = {.backend = {.threads = 1}};
+    tiny_model_write(tiny, path);
+    model_runner_open(&runner, path, &options);
+    tiny_model_remove(path);
+    model_runner_logits(&runner, tokens, 0, 5, 5, logits);
+    model_runner_close(&runner);
+}
+
+static void test_a_packed_model_is_the_model_that_was_packed(void **state)
+{
+    (void)state;
+    struct tiny_model tiny = {.vocabulary = 61, .f8 = F8_AS_F32, .seed = 4};
+    float plain[5 * 61];
+    float packed[5 * 61];
+    run_model(&tiny, plain);
+    tiny.f8 = F8_AS_BYTES;
+    tiny.extra_json = "\"quantization_config\":{\"quant_method\":\"fp8\"}";
+    run_model(&tiny, packed);
+    assert_memory_equal(plain, packed, sizeof(plain));
+    assert_true(plain[0] != 0);
+}
+
+static void test_bytes_that_no_quantization_explains_are_refused(void **state)
+{
+    (void)state;
+    const struct tiny_model tiny = {.f8 = F8_AS_BYTES, .seed = 4};
+    const struct backend_options backend_options = {.threads = 1};
+    const struct model_options options = {.weights = WEIGHTS_F32, .block_tokens = 16};
+    char path[TINY_MODEL_PATH];
+    struct backend *backend = NULL;
+    struct model *model = NULL;
+    struct error error = {0};
+    assert_true(backend_open(&backend_options, &backend, &error));
+    tiny_model_write(&tiny, path);
+    assert_false(model_open(path, backend, &options, &model, &error));
+    tiny_model_remove(path);
+    assert_non_null(strstr(error.message, "q_proj.weight has dtype F8_E4M3, must be F32"));
+    backend_close(backend);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packed_matrices_are_what_the_libraries_unpack),
+        cmocka_unit_test(test_a_packed_model_is_the_model_that_was_packed),
+        cmocka_unit_test(test_bytes_that_no_quantization_explains_are_refused),
         cmocka_unit_test_setup_teardown(test_packed_tensors_that_do_not_fit_are_refused_by_name,
                                         make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_random_shapes_never_read_outside_the_file, make_folder,
