@@ -234,7 +234,7 @@ bool adapter_find(struct adapter *adapter, const char *name, int rows, int colum
 static float *take_floats(const struct tensor *tensor, size_t count)
 {
     enum dtype dtype = DTYPE_F32;
-    float *values = malloc(count * sizeof(float));
+    float *values = calloc(count, sizeof(float));
     if (values != NULL && read_dtype(tensor, &dtype)) {
         dtype_to_f32(values, tensor->data, dtype, count);
     }

@@ -27,7 +27,8 @@ static void check_matrix(struct adapter *adapter, const struct tensor *expected)
     size_t elements = (size_t)rows * (size_t)columns;
     float *values = malloc(elements * sizeof(float));
     float *wanted = malloc(elements * sizeof(float));
-    assert_true(values != NULL && wanted != NULL);
+    assert_non_null(values);
+    assert_non_null(wanted);
     memcpy(wanted, expected->data, expected->bytes);
     for (size_t i = 0; i < elements; i++) {
         values[i] = 1;
@@ -101,6 +102,16 @@ static uint64_t run_model(const char *path, float logits[61])
     return hash;
 }
 
+static bool is_same(const float *a, const float *b)
+{
+    for (int i = 0; i < tiny.vocabulary; i++) {
+        if (a[i] != b[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void test_a_model_with_an_adapter_is_another_model(void **state)
 {
     (void)state;
@@ -111,8 +122,8 @@ static void test_a_model_with_an_adapter_is_another_model(void **state)
     uint64_t hash_plain = run_model(GOLDEN "adapter-plain", plain);
     uint64_t hash_patterns = run_model(GOLDEN "adapter-patterns", patterns);
     assert_true(hash_without != hash_plain && hash_plain != hash_patterns);
-    assert_true(memcmp(without, plain, sizeof(plain)) != 0);
-    assert_true(memcmp(plain, patterns, sizeof(plain)) != 0);
+    assert_true(!is_same(without, plain));
+    assert_true(!is_same(plain, patterns));
 }
 
 static void test_an_adapter_of_another_model_is_refused(void **state)
@@ -231,7 +242,7 @@ static void test_random_shapes_never_read_outside_the_file(void **state)
         file[1] = (char)(length >> 8);
         put_config(random_below(2) == 0 ? LORA "}" : LORA ",\"rank_pattern\":{\"m\":2.5e3}}");
         tiny_model_put(folder, "adapter_model.safetensors", file,
-                       (size_t)(8 + length + a_bytes + b_bytes));
+                       8 + (size_t)length + (size_t)a_bytes + (size_t)b_bytes);
         struct adapter *adapter = NULL;
         struct adapter_pair pair;
         struct error error = {0};
