@@ -3,7 +3,8 @@
  *
  * Immutable after open; every call has its own match data. What PCRE2 understands differently from
  * Oniguruma (\s, \w, ^ and $) is rewritten; what cannot be is refused. Matching is bounded by
- * PCRE2's match limit.
+ * PCRE2's match limit. Debian 12's PCRE2 has the classes of Unicode 14: characters of 15 and 16 are
+ * in none of them here, while Hugging Face tokenizers know them (word_scanner.h does, too).
  */
 #ifndef PIPELINE_TEXT_PATTERN_H
 #define PIPELINE_TEXT_PATTERN_H
