@@ -237,6 +237,7 @@ struct expert_linear_args {
     struct weight *const *weights; // [experts], all of one shape
     int experts;
     const struct expert_slots *slots;
+    int count;                         // of slots: rows * top_k
     const struct device_buffer *input; // [slots, weight columns]
     struct device_buffer *output;      // [slots, weight rows]
 };

@@ -123,19 +123,15 @@ static __device__ __forceinline__ void query_rows_start(query_rows &rows, int li
     rows.sum[0] = rows.sum[1] = 0;
 }
 
-/* scores = queries keys^T: MT times 16 queries from shared memory, NT times 8 keys. */
+/* scores += queries keys^T: MT times 16 queries from shared memory, NT times 8 keys. */
 template <int HD, int MT, int NT>
-static __device__ __forceinline__ void multiply_keys(float (&scores)[MT][NT][4],
-                                                     const uint16_t *queries, const uint16_t *keys)
+static __device__ __forceinline__ void add_keys(float (&scores)[MT][NT][4], const uint16_t *queries,
+                                                const uint16_t *keys)
 {
     constexpr int STRIDE = tile_stride<HD>();
     int lane = lane_index();
     const uint16_t *query = queries + lane % 16 * STRIDE + lane / 16 * 8;
     const uint16_t *key = keys + (lane % 8 + lane / 16 * 8) * STRIDE + lane / 8 % 2 * 8;
-#pragma unroll
-    for (int i = 0; i < MT * NT * 4; i++) {
-        scores[i / (NT * 4)][i / 4 % NT][i % 4] = 0;
-    }
 #pragma unroll
     for (int d = 0; d < HD; d += 16) {
         uint32_t a[MT][4];
@@ -156,6 +152,18 @@ static __device__ __forceinline__ void multiply_keys(float (&scores)[MT][NT][4],
             }
         }
     }
+}
+
+/* The same from zero. */
+template <int HD, int MT, int NT>
+static __device__ __forceinline__ void multiply_keys(float (&scores)[MT][NT][4],
+                                                     const uint16_t *queries, const uint16_t *keys)
+{
+#pragma unroll
+    for (int i = 0; i < MT * NT * 4; i++) {
+        scores[i / (NT * 4)][i / 4 % NT][i % 4] = 0;
+    }
+    add_keys<HD, MT, NT>(scores, queries, keys);
 }
 
 /* How scores become probabilities. */

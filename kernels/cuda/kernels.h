@@ -10,11 +10,13 @@
 #define KERNELS_CUDA_KERNELS_H
 
 #include "kernels/cuda/attention_kernels.h"
+#include "kernels/cuda/expert_kernels.h"
 #include "kernels/cuda/rows_kernels.h"
 #include "kernels/cuda/sample_kernels.h"
 
 /* X(NUMBER, name) of every kernel, by topic. */
-#define CUDA_KERNELS(X) CUDA_ROWS_KERNELS(X) CUDA_ATTENTION_KERNELS(X) CUDA_SAMPLE_KERNELS(X)
+#define CUDA_KERNELS(X)                                                                            \
+    CUDA_ROWS_KERNELS(X) CUDA_ATTENTION_KERNELS(X) CUDA_EXPERT_KERNELS(X) CUDA_SAMPLE_KERNELS(X)
 
 #define CUDA_KERNEL_NUMBER(number, name) CUDA_##number,
 enum cuda_kernel { CUDA_KERNELS(CUDA_KERNEL_NUMBER) CUDA_KERNELS_COUNT };

@@ -53,12 +53,13 @@ static bool route(struct forward *forward, const struct expert_weights *experts,
 
 static bool expert_linear(struct forward *forward, const struct expert_weights *experts,
                           struct weight *const *weights, const struct device_buffer *input,
-                          struct device_buffer *output)
+                          struct device_buffer *output, int count)
 {
     struct expert_linear_args args = {
         .weights = weights,
         .experts = experts->count,
         .slots = &forward->model->buffers.slots,
+        .count = count,
         .input = input,
         .output = output,
     };
@@ -97,13 +98,13 @@ static bool mixture(struct forward *forward, const struct layer_weights *layer, 
     return (!has_shared || plain_mlp(forward, layer, config->experts.shared, rows)) &&
            route(forward, experts, rows) && forward_gather(forward, &gather) &&
            expert_linear(forward, experts, experts->gate_up, buffers->expert_input,
-                         buffers->expert_gate_up) &&
+                         buffers->expert_gate_up, count) &&
            model_check(forward->ops->silu_mul(forward->backend, buffers->expert_gate_up,
                                               buffers->expert_activated, count,
                                               config->experts.intermediate),
                        "activation", forward->error) &&
            expert_linear(forward, experts, experts->down, buffers->expert_activated,
-                         buffers->expert_output) &&
+                         buffers->expert_output, count) &&
            combine(forward, has_shared, rows);
 }
 

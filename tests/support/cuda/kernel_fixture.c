@@ -9,7 +9,7 @@
 #include "tests/support/cmocka.h"
 #include "tests/support/cuda/emulation.h"
 
-#define KERNELS(X) CUDA_ATTENTION_KERNELS(X) CUDA_SAMPLE_KERNELS(X)
+#define KERNELS(X) CUDA_ATTENTION_KERNELS(X) CUDA_EXPERT_KERNELS(X) CUDA_SAMPLE_KERNELS(X)
 
 #define DECLARE(number, name) void name(const void *args);
 KERNELS(DECLARE)
@@ -122,6 +122,9 @@ struct backend *kernel_fixture_open(bool is_batch_invariant)
         .kv_block_bytes = cuda_kv_block_bytes,
         .rope_kv_write = cuda_rope_kv_write,
         .attention = cuda_attention,
+        .expert_route = cuda_expert_route,
+        .expert_linear = cuda_expert_linear,
+        .expert_combine = cuda_expert_combine,
         .sample = cuda_sample,
     };
     struct cuda_backend *cuda = calloc(1, sizeof(*cuda));

@@ -100,6 +100,7 @@ static void run(const struct mixture *mixture, const float *logits, const float 
                                  .count = (int)count,
                                  .width = INPUTS};
     struct expert_linear_args linear = {.weights = mixture->weights,
+                                        .count = rows * mixture->routing->top_k,
                                         .experts = (int)experts,
                                         .slots = &mixture->slots,
                                         .input = gathered,
