@@ -9,6 +9,7 @@ int command_produce(int argc, char **argv);
 int command_batch(int argc, char **argv);
 int command_model(int argc, char **argv);
 int command_replay(int argc, char **argv);
+int command_score(int argc, char **argv);
 int command_settings(int argc, char **argv);
 int command_work(int argc, char **argv);
 

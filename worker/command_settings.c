@@ -1,9 +1,10 @@
-/* settings: prints the reference pages, which deploy/SETTINGS.md and deploy/METRICS.md are, or the
- * values that a configuration gives. */
+/* settings: prints the reference pages, which deploy/SETTINGS.md, METRICS.md and SCORES.md are, or
+ * the values that a configuration gives. */
 #include "worker/command.h"
 
 #include <stdio.h>
 
+#include "pipeline/compare/score.h"
 #include "schemas/base/buffer.h"
 #include "worker/config.h"
 #include "worker/metrics.h"
@@ -21,8 +22,10 @@ static bool print_page(const struct buffer *page)
 int command_settings(int argc, char **argv)
 {
     bool wants_metrics = false;
+    bool wants_scores = false;
     const struct option_row rows[] = {
         {"metrics", NULL, OPTION_FLAG, &wants_metrics, .help = "print the metrics instead"},
+        {"scores", NULL, OPTION_FLAG, &wants_scores, .help = "print the scores instead"},
     };
     struct options options = {
         .name = "settings",
@@ -45,6 +48,8 @@ int command_settings(int argc, char **argv)
     buffer_init(&page, PAGE_BYTES_MAX);
     if (wants_metrics) {
         metrics_write_reference(&page);
+    } else if (wants_scores) {
+        score_write_reference(&page);
     } else if (options.wants_json) {
         config_write_json(config, &page);
     } else {

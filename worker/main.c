@@ -21,7 +21,8 @@ static const struct command commands[] = {
     {"work", "answers the requests of a Kafka topic", command_work},
     {"batch", "answers a file of OpenAI Batch lines, without Kafka", command_batch},
     {"model", "looks into a model folder: check, tokenize, render, logits, ...", command_model},
-    {"settings", "prints the reference of all settings, or of all metrics", command_settings},
+    {"score", "compares pairs of texts: ROUGE, fields, JSON Schema, ...", command_score},
+    {"settings", "prints the reference of all settings, metrics or scores", command_settings},
 };
 
 enum { COMMANDS_COUNT = sizeof commands / sizeof commands[0] };

@@ -13,6 +13,8 @@ enum {
     EXPRESSION_SIZE_MAX = 16384, // the longest in use is below 1,000 bytes
     MATCH_LIMIT = 10000000,      // steps of one search; PCRE2's own default
     HEAP_LIMIT_KIB = 65536,
+    ECMA_MATCH_LIMIT = 1000000,
+    ECMA_HEAP_LIMIT_KIB = 16384,
 };
 
 struct pattern {
@@ -137,14 +139,19 @@ static bool rewrite(struct rewriting *rewriting, struct error *error)
 
 /* --- Open and close --- */
 
-static bool compile(struct pattern *pattern, struct bytes expression, struct error *error)
+struct compile_options {
+    uint32_t flags;
+    uint32_t match_limit;
+    uint32_t heap_limit_kib;
+};
+
+static bool compile(struct pattern *pattern, struct bytes expression,
+                    const struct compile_options *options, struct error *error)
 {
     int code = 0;
     PCRE2_SIZE offset = 0;
-    uint32_t options =
-        PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
-    pattern->code =
-        pcre2_compile((PCRE2_SPTR)expression.data, expression.size, options, &code, &offset, NULL);
+    pattern->code = pcre2_compile((PCRE2_SPTR)expression.data, expression.size, options->flags,
+                                  &code, &offset, NULL);
     if (pattern->code == NULL) {
         char reason[120] = "";
         (void)pcre2_get_error_message(code, (PCRE2_UCHAR *)reason, sizeof reason);
@@ -157,24 +164,116 @@ static bool compile(struct pattern *pattern, struct bytes expression, struct err
         return error_set(error, ERROR_INTERNAL, NULL, NULL,
                          "out of memory for a regular expression");
     }
-    (void)pcre2_set_match_limit(pattern->limits, MATCH_LIMIT);
-    (void)pcre2_set_heap_limit(pattern->limits, HEAP_LIMIT_KIB);
-    (void)pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE); // without JIT it only runs slower
+    (void)pcre2_set_match_limit(pattern->limits, options->match_limit);
+    (void)pcre2_set_heap_limit(pattern->limits, options->heap_limit_kib);
     return true;
 }
 
 static bool open_regex(struct pattern *pattern, struct bytes expression, struct error *error)
 {
+    static const struct compile_options options = {
+        .flags =
+            PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
+        .match_limit = MATCH_LIMIT,
+        .heap_limit_kib = HEAP_LIMIT_KIB,
+    };
     struct rewriting rewriting = {.source = expression, .class_start = SIZE_MAX};
     buffer_init(&rewriting.out, EXPRESSION_SIZE_MAX * 16);
-    bool is_done =
-        rewrite(&rewriting, error) && compile(pattern, buffer_bytes(&rewriting.out), error);
+    bool is_done = rewrite(&rewriting, error) &&
+                   compile(pattern, buffer_bytes(&rewriting.out), &options, error);
     buffer_close(&rewriting.out);
+    if (is_done) {
+        (void)pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE); // without it only slower
+    }
     return is_done;
 }
 
-bool pattern_open(struct bytes expression, bool is_regex, struct pattern **pattern_out,
-                  struct error *error)
+/* ECMA-262's long names of general categories, which PCRE2 knows by their short ones only. */
+static struct bytes short_category(struct bytes name)
+{
+    static const char *const names[][2] = {
+        {"Letter", "L"},
+        {"Uppercase_Letter", "Lu"},
+        {"Lowercase_Letter", "Ll"},
+        {"Titlecase_Letter", "Lt"},
+        {"Modifier_Letter", "Lm"},
+        {"Other_Letter", "Lo"},
+        {"Mark", "M"},
+        {"Number", "N"},
+        {"Decimal_Number", "Nd"},
+        {"digit", "Nd"},
+        {"Letter_Number", "Nl"},
+        {"Other_Number", "No"},
+        {"Punctuation", "P"},
+        {"punct", "P"},
+        {"Symbol", "S"},
+        {"Separator", "Z"},
+        {"Space_Separator", "Zs"},
+        {"Other", "C"},
+        {"Control", "Cc"},
+        {"Format", "Cf"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (bytes_equal_text(name, names[i][0])) {
+            return bytes_of(names[i][1]);
+        }
+    }
+    return name;
+}
+
+/* Writes short names of categories into \p{...} and \P{...}. */
+static void rewrite_categories(struct bytes source, struct buffer *out)
+{
+    for (size_t i = 0; i < source.size; i++) {
+        buffer_append_char(out, source.data[i]);
+        if (source.data[i] != '\\' || source.size - i < 2) {
+            continue;
+        }
+        i++;
+        buffer_append_char(out, source.data[i]);
+        bool is_property = (source.data[i] == 'p' || source.data[i] == 'P') &&
+                           source.size - i > 2 && source.data[i + 1] == '{';
+        const char *name = source.data + i + 2;
+        const char *end = is_property ? memchr(name, '}', source.size - i - 2) : NULL;
+        if (end != NULL) {
+            buffer_append_char(out, '{');
+            buffer_append_bytes(out, short_category((struct bytes){name, (size_t)(end - name)}));
+            i += 1 + (size_t)(end - name);
+        }
+    }
+}
+
+/* Compiling to machine code would cost more than the few searches of a schema gain. */
+static bool open_ecma(struct pattern *pattern, struct bytes expression, struct error *error)
+{
+    static const struct compile_options options = {
+        .flags = PCRE2_UTF | PCRE2_NO_UTF_CHECK | PCRE2_NEVER_BACKSLASH_C | PCRE2_ALT_BSUX |
+                 PCRE2_DOLLAR_ENDONLY | PCRE2_MATCH_UNSET_BACKREF | PCRE2_ALLOW_EMPTY_CLASS,
+        .match_limit = ECMA_MATCH_LIMIT,
+        .heap_limit_kib = ECMA_HEAP_LIMIT_KIB,
+    };
+    struct buffer rewritten;
+    buffer_init(&rewritten, EXPRESSION_SIZE_MAX);
+    rewrite_categories(expression, &rewritten);
+    bool is_done =
+        buffer_failed(&rewritten)
+            ? error_set(error, ERROR_INTERNAL, NULL, NULL, "out of memory for a regular expression")
+            : compile(pattern, buffer_bytes(&rewritten), &options, error);
+    buffer_close(&rewritten);
+    return is_done;
+}
+
+static bool open_literal(struct pattern *pattern, struct bytes text, struct error *error)
+{
+    buffer_append_bytes(&pattern->literal, text);
+    return !buffer_failed(&pattern->literal) ||
+           error_set(error, ERROR_INTERNAL, NULL, NULL, "out of memory for a pattern");
+}
+
+static bool open_with(struct bytes expression,
+                      bool (*fill)(struct pattern *pattern, struct bytes expression,
+                                   struct error *error),
+                      struct pattern **pattern_out, struct error *error)
 {
     if (expression.size == 0 || expression.size > EXPRESSION_SIZE_MAX) {
         return error_set(error, ERROR_INVALID, NULL, NULL,
@@ -186,20 +285,23 @@ bool pattern_open(struct bytes expression, bool is_regex, struct pattern **patte
         return error_set(error, ERROR_INTERNAL, NULL, NULL, "out of memory for a pattern");
     }
     buffer_init(&pattern->literal, EXPRESSION_SIZE_MAX);
-    bool is_done = true;
-    if (is_regex) {
-        is_done = open_regex(pattern, expression, error);
-    } else {
-        buffer_append_bytes(&pattern->literal, expression);
-        is_done = !buffer_failed(&pattern->literal) ||
-                  error_set(error, ERROR_INTERNAL, NULL, NULL, "out of memory for a pattern");
-    }
-    if (!is_done) {
+    if (!fill(pattern, expression, error)) {
         pattern_close(pattern);
         return false;
     }
     *pattern_out = pattern;
     return true;
+}
+
+bool pattern_open(struct bytes expression, bool is_regex, struct pattern **pattern_out,
+                  struct error *error)
+{
+    return open_with(expression, is_regex ? open_regex : open_literal, pattern_out, error);
+}
+
+bool pattern_open_ecma(struct bytes expression, struct pattern **pattern_out, struct error *error)
+{
+    return open_with(expression, open_ecma, pattern_out, error);
 }
 
 void pattern_close(struct pattern *pattern)
@@ -261,7 +363,7 @@ static bool find_regex(const struct pattern *pattern, pcre2_match_data *data, st
         char reason[120] = "";
         (void)pcre2_get_error_message(count, (PCRE2_UCHAR *)reason, sizeof reason);
         return error_set(error, ERROR_INVALID, NULL, NULL,
-                         "the tokenizer's regular expression fails on this text: %s", reason);
+                         "a regular expression fails on this text: %s", reason);
     }
     const PCRE2_SIZE *vector = pcre2_get_ovector_pointer(data);
     *match_out = (struct pattern_match){vector[0], vector[1]};

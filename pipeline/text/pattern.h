@@ -1,5 +1,5 @@
-/* pattern: a regular expression of a tokenizer.json (Oniguruma's syntax) or a plain string,
- * searched for in text.
+/* pattern: a regular expression of a tokenizer.json (Oniguruma's syntax) or of a JSON Schema
+ * (ECMA-262's), or a plain string, searched for in text.
  *
  * Immutable after open; every call has its own match data. What PCRE2 understands differently from
  * Oniguruma (\s, \w, ^ and $) is rewritten; what cannot be is refused. Matching is bounded by
@@ -20,6 +20,11 @@ struct pattern;
 
 MUST_CHECK bool pattern_open(struct bytes expression, bool is_regex, struct pattern **pattern_out,
                              struct error *error);
+/* A regular expression in ECMA-262's syntax, which JSON Schema has, from someone who is not
+ * trusted: a search takes a million steps at most. What PCRE2 has beyond ECMA-262 is understood
+ * too. */
+MUST_CHECK bool pattern_open_ecma(struct bytes expression, struct pattern **pattern_out,
+                                  struct error *error);
 void pattern_close(struct pattern *pattern); // accepts NULL
 
 /* The plain string that is searched for; .data is NULL for a regular expression. */
