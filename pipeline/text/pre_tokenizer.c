@@ -30,6 +30,7 @@ struct step {
     enum word_scanner scanner;
     struct pattern *pattern;
     bool (*is_match)(int32_t c); // instead of a pattern
+    bool ascii_matches[0x80];    // what it says of ASCII
     enum behavior behavior;
     bool is_inverted;
     char replacement[UTF8_SIZE_MAX]; // of a space
@@ -83,6 +84,9 @@ static bool add_class_split(struct pre_tokenizer *pre_tokenizer, bool (*is_match
     }
     step->behavior = behavior;
     step->is_match = is_match;
+    for (int32_t c = 0; c < 0x80; c++) {
+        step->ascii_matches[c] = is_match(c);
+    }
     return true;
 }
 
@@ -406,18 +410,22 @@ static bool add_part(struct split *split, size_t start, size_t end, bool is_matc
 }
 
 /* The next character at or after the walk's place that is in the class. */
-static struct pattern_match next_in_class(bool (*is_match)(int32_t c), struct bytes text,
+static struct pattern_match next_in_class(const struct step *step, struct bytes text,
                                           struct pattern_walk *walk)
 {
-    while (walk->from < text.size) {
-        size_t size = 0;
-        size_t start = walk->from;
-        int32_t c = utf8_decode(text.data + start, &size);
-        walk->from = start + size;
-        if (is_match(c)) {
-            return (struct pattern_match){start, walk->from};
+    size_t position = walk->from;
+    while (position < text.size) {
+        size_t size = 1;
+        unsigned char byte = (unsigned char)text.data[position];
+        bool is_match = byte < 0x80 ? step->ascii_matches[byte]
+                                    : step->is_match(utf8_decode(text.data + position, &size));
+        if (is_match) {
+            walk->from = position + size;
+            return (struct pattern_match){position, walk->from};
         }
+        position += size;
     }
+    walk->from = text.size;
     return (struct pattern_match){SIZE_MAX, SIZE_MAX};
 }
 
@@ -426,7 +434,7 @@ static bool next_match(const struct step *step, struct pattern_scratch *scratch,
                        struct error *error)
 {
     if (step->is_match != NULL) {
-        *match_out = next_in_class(step->is_match, text, walk);
+        *match_out = next_in_class(step, text, walk);
         return true;
     }
     return pattern_next(step->pattern, scratch, text, walk, match_out, error);
