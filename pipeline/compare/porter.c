@@ -91,25 +91,36 @@ static void replace(struct word *word, const char *suffix, const char *replaceme
 struct rule {
     const char *suffix;
     const char *replacement;
+    size_t size; // of the suffix
 };
+
+#define RULE(suffix, replacement)                                                                  \
+    {                                                                                              \
+        suffix, replacement, sizeof(suffix) - 1                                                    \
+    }
 
 /* The first rule whose suffix fits decides: it applies where the rest's measure is above
  * `measure_min`. */
 static void apply(struct word *word, const struct rule *rules, size_t count, int measure_min)
 {
+    const char *end = word->text + word->size;
     for (size_t i = 0; i < count; i++) {
-        if (ends_with(word, rules[i].suffix)) {
-            if (measure(word->text, word->size - strlen(rules[i].suffix)) > measure_min) {
-                replace(word, rules[i].suffix, rules[i].replacement);
-            }
-            return;
+        const struct rule *rule = &rules[i];
+        if (word->size < rule->size || end[-1] != rule->suffix[rule->size - 1] ||
+            memcmp(end - rule->size, rule->suffix, rule->size) != 0) {
+            continue;
         }
+        if (measure(word->text, word->size - rule->size) > measure_min) {
+            replace(word, rule->suffix, rule->replacement);
+        }
+        return;
     }
 }
 
 static void step_1a(struct word *word)
 {
-    static const struct rule rules[] = {{"sses", "ss"}, {"ies", "i"}, {"ss", "ss"}, {"s", ""}};
+    static const struct rule rules[] = {RULE("sses", "ss"), RULE("ies", "i"), RULE("ss", "ss"),
+                                        RULE("s", "")};
     if (word->size == 4 && ends_with(word, "ies")) {
         replace(word, "ies", "ie");
         return;
@@ -158,12 +169,13 @@ static void step_1c(struct word *word)
 static void step_2(struct word *word)
 {
     static const struct rule rules[] = {
-        {"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"},   {"anci", "ance"},
-        {"izer", "ize"},    {"bli", "ble"},     {"alli", "al"},     {"entli", "ent"},
-        {"eli", "e"},       {"ousli", "ous"},   {"ization", "ize"}, {"ation", "ate"},
-        {"ator", "ate"},    {"alism", "al"},    {"iveness", "ive"}, {"fulness", "ful"},
-        {"ousness", "ous"}, {"aliti", "al"},    {"iviti", "ive"},   {"biliti", "ble"},
-        {"fulli", "ful"},
+        RULE("ational", "ate"), RULE("tional", "tion"), RULE("enci", "ence"),
+        RULE("anci", "ance"),   RULE("izer", "ize"),    RULE("bli", "ble"),
+        RULE("alli", "al"),     RULE("entli", "ent"),   RULE("eli", "e"),
+        RULE("ousli", "ous"),   RULE("ization", "ize"), RULE("ation", "ate"),
+        RULE("ator", "ate"),    RULE("alism", "al"),    RULE("iveness", "ive"),
+        RULE("fulness", "ful"), RULE("ousness", "ous"), RULE("aliti", "al"),
+        RULE("iviti", "ive"),   RULE("biliti", "ble"),  RULE("fulli", "ful"),
     };
     if (ends_with(word, "alli") && measure(word->text, word->size - 4) > 0) {
         replace(word, "alli", "al"); // and once more: "ationalli" becomes "ational", then "ate"
@@ -180,8 +192,8 @@ static void step_2(struct word *word)
 static void step_3(struct word *word)
 {
     static const struct rule rules[] = {
-        {"icate", "ic"}, {"ative", ""}, {"alize", "al"}, {"iciti", "ic"},
-        {"ical", "ic"},  {"ful", ""},   {"ness", ""},
+        RULE("icate", "ic"), RULE("ative", ""), RULE("alize", "al"), RULE("iciti", "ic"),
+        RULE("ical", "ic"),  RULE("ful", ""),   RULE("ness", ""),
     };
     apply(word, rules, COUNT(rules), 0);
 }
@@ -189,9 +201,10 @@ static void step_3(struct word *word)
 static void step_4(struct word *word)
 {
     static const struct rule rules[] = {
-        {"al", ""},   {"ance", ""}, {"ence", ""},  {"er", ""},   {"ic", ""},  {"able", ""},
-        {"ible", ""}, {"ant", ""},  {"ement", ""}, {"ment", ""}, {"ent", ""}, {"ou", ""},
-        {"ism", ""},  {"ate", ""},  {"iti", ""},   {"ous", ""},  {"ive", ""}, {"ize", ""},
+        RULE("al", ""),   RULE("ance", ""), RULE("ence", ""), RULE("er", ""),    RULE("ic", ""),
+        RULE("able", ""), RULE("ible", ""), RULE("ant", ""),  RULE("ement", ""), RULE("ment", ""),
+        RULE("ent", ""),  RULE("ou", ""),   RULE("ism", ""),  RULE("ate", ""),   RULE("iti", ""),
+        RULE("ous", ""),  RULE("ive", ""),  RULE("ize", ""),
     };
     if (ends_with(word, "ion")) { // the s or t stays, and counts
         size_t rest = word->size - 3;
@@ -217,15 +230,16 @@ static void step_5(struct word *word)
 static bool replace_irregular(struct word *word)
 {
     static const struct rule irregular[] = {
-        {"sky", "sky"},         {"skies", "sky"},        {"dying", "die"},
-        {"lying", "lie"},       {"tying", "tie"},        {"news", "news"},
-        {"innings", "inning"},  {"inning", "inning"},    {"outings", "outing"},
-        {"outing", "outing"},   {"cannings", "canning"}, {"canning", "canning"},
-        {"howe", "howe"},       {"proceed", "proceed"},  {"exceed", "exceed"},
-        {"succeed", "succeed"},
+        RULE("sky", "sky"),         RULE("skies", "sky"),        RULE("dying", "die"),
+        RULE("lying", "lie"),       RULE("tying", "tie"),        RULE("news", "news"),
+        RULE("innings", "inning"),  RULE("inning", "inning"),    RULE("outings", "outing"),
+        RULE("outing", "outing"),   RULE("cannings", "canning"), RULE("canning", "canning"),
+        RULE("howe", "howe"),       RULE("proceed", "proceed"),  RULE("exceed", "exceed"),
+        RULE("succeed", "succeed"),
     };
     for (size_t i = 0; i < COUNT(irregular); i++) {
-        if (strlen(irregular[i].suffix) == word->size && ends_with(word, irregular[i].suffix)) {
+        if (irregular[i].size == word->size &&
+            memcmp(word->text, irregular[i].suffix, word->size) == 0) {
             replace(word, irregular[i].suffix, irregular[i].replacement);
             return true;
         }

@@ -154,7 +154,7 @@ static char *repeat(const char *unit, size_t size)
 static void test_texts_of_a_megabyte_have_no_subsequences_but_all_counts(void **state)
 {
     (void)state;
-    static const char *const units[] = {"a b ", "a\n", "abc def ghi\n", "\xC3\x84 "};
+    static const char *const units[] = {"a b ", "a\n", "\xC3\x84 "};
     double start_s = now_s();
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         char *text = repeat(units[i], WORDS_TEXT_BYTES_MAX);
