@@ -45,6 +45,7 @@ struct call {
 enum job_outcome {
     OUTCOME_NONE,
     OUTCOME_RESPONSE,    // job->response is whole
+    OUTCOME_COMPARISON,  // job->comparison is whole
     OUTCOME_DEAD_LETTER, // job->error says why; the value goes out byte-identical
     OUTCOME_DROPPED,     // cancelled: nothing is published, nothing committed
 };
@@ -66,13 +67,15 @@ struct job {
 
     struct call *calls; // [calls_count]
     int calls_count;
-    int attempt;        // 1 at first
+    struct names dropped; // parameters that were left out before a generator saw the request
+    int attempt;          // 1 at first
     double received_ms; // monotonic
     _Atomic bool is_cancelled;
 
     enum job_outcome outcome;
     struct error error;
     struct inference_response response;
+    struct comparison comparison; // with `response` as the candidate's answer
 
     // Session's own.
     struct task task;

@@ -337,6 +337,7 @@ int command_batch(int argc, char **argv)
     if (config == NULL) {
         return EXIT_CODE_USAGE;
     }
+    config->mode = MODE_ANSWER;
     struct error error = {0};
     if (model_path != NULL && !config_add_model(config, model_path, &error)) {
         options_complain(&options, "%s", error.message);

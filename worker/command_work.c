@@ -65,7 +65,7 @@ static void log_start(const struct config *config)
 {
     struct buffer topics;
     buffer_init(&topics, 64 << 10);
-    config_write_names(&config->topics.requests, &topics);
+    config_write_names(config_inputs(config), &topics);
     log_event(LOG_INFO, "worker_started", "worker=%s topics=%s", config->worker_id,
               buffer_failed(&topics) ? "" : topics.data);
     buffer_close(&topics);
@@ -98,9 +98,10 @@ int command_work(int argc, char **argv)
     struct options options = {
         .name = "work",
         .arguments = "",
-        .about = "Answers the requests on topics.requests until SIGTERM or SIGINT, then finishes\n"
-                 "what runs within drain.timeout.ms; a second signal leaves at once. What is not\n"
-                 "finished stays on the topic.\n"
+        .about = "Answers the requests on topics.requests, or with mode: compare those on\n"
+                 "topics.replay, until SIGTERM or SIGINT, then finishes what runs within\n"
+                 "drain.timeout.ms; a second signal leaves at once. What is not finished stays\n"
+                 "on the topic.\n"
                  "Exit code: 0 stopped as told, 1 stopped by an error, 2 configuration or model.\n",
     };
     int exit_code;

@@ -313,8 +313,10 @@ static bool check_topics(struct config_builder *builder)
 {
     const struct config_topics *topics = &builder->config->topics;
     const struct config_place place = {.source = "topics"};
-    const char *others[] = {topics->responses, topics->dead_letters, topics->runs};
-    static const char *const names[] = {"responses", "dead_letters", "runs"};
+    const char *others[] = {topics->responses, topics->dead_letters, topics->runs, topics->replay,
+                            topics->comparisons};
+    static const char *const names[] = {"responses", "dead_letters", "runs", "replay",
+                                        "comparisons"};
     size_t count = sizeof others / sizeof others[0];
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < topics->requests.count; j++) {
@@ -375,6 +377,7 @@ bool config_open(const char *path, const char *const *sets, size_t sets_count,
         return false;
     }
     config->http_port_is_default = !builder.is_port_set;
+    config->replay_only = (struct config_names){.items = {config->topics.replay}, .count = 1};
     *config_out = config;
     return true;
 }
@@ -421,6 +424,11 @@ bool config_add_model(struct config *config, const char *path, struct error *err
     model->aliases_count = 1;
     config->models_count = 1;
     return true;
+}
+
+const struct config_names *config_inputs(const struct config *config)
+{
+    return config->mode == MODE_COMPARE ? &config->replay_only : &config->topics.requests;
 }
 
 const char *config_kafka(const struct config *config, const char *name)

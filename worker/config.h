@@ -22,6 +22,7 @@ enum {
 
 /* As written in output.format; the same values as records' enum wire_format. */
 enum config_format { FORMAT_JSON, FORMAT_AVRO, FORMAT_CONFLUENT };
+enum config_mode { MODE_ANSWER, MODE_COMPARE };
 enum config_guarantee { GUARANTEE_AUTO, GUARANTEE_EXACTLY_ONCE, GUARANTEE_AT_LEAST_ONCE };
 enum config_device { CONFIG_DEVICE_AUTO, CONFIG_DEVICE_CPU };
 enum config_weights {
@@ -93,7 +94,8 @@ struct config {
     struct config_property kafka[CONFIG_KAFKA_PROPERTIES_MAX];
     size_t kafka_count;
     struct config_topics topics;
-    char *mode; // answer
+    enum config_mode mode;
+    struct config_names replay_only; // topics.replay, as a list
     enum config_format output_format;
     enum config_guarantee delivery_guarantee;
     char *worker_id;          // unique per process by default
@@ -128,6 +130,9 @@ void config_close(struct config *config); // accepts NULL
 /* Adds the model in the folder `path`, named like it, that answers whatever model a request names.
  * Not while others read. */
 MUST_CHECK bool config_add_model(struct config *config, const char *path, struct error *error);
+
+/* The topics that a worker consumes in its mode. */
+const struct config_names *config_inputs(const struct config *config);
 
 /* The value of a librdkafka property, or NULL. */
 const char *config_kafka(const struct config *config, const char *name);

@@ -35,7 +35,10 @@ const struct setting config_settings[] = {
     {"topics.runs", SETTING_TEXT, AT(topics.runs), "llm.runs.v1", NULL, 1, TOPIC_BYTES_MAX,
      "What each run consists of, for collect, produce --missing and replay (compacted; created by "
      "them)."},
-    {"mode", SETTING_WORD, AT(mode), "answer", "answer", 0, 0, "What a worker makes of a record."},
+    {"mode", SETTING_CHOICE, AT(mode), "answer", "answer|compare", 0, 0,
+     "What a worker makes of a record: answer turns topics.requests into topics.responses; compare "
+     "answers what is on topics.replay and puts both answers on topics.comparisons. Workers of "
+     "different modes need different groups."},
     {"output.format", SETTING_CHOICE, AT(output_format), "json", "json|avro|confluent", 0, 0,
      "Form of what is written: OpenAI's JSON line, Avro single objects, or Avro with a registry's "
      "schema id. What is read may have any of them."},

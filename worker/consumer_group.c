@@ -68,12 +68,12 @@ static enum metric_former_owner former_owner(struct bytes text, const struct off
 
 static size_t topic_index(const struct consumer *consumer, const char *topic)
 {
-    const struct config_names *requests = &consumer->config->topics.requests;
+    const struct config_names *inputs = config_inputs(consumer->config);
     size_t i = 0;
-    while (i < requests->count && strcmp(requests->items[i], topic) != 0) {
+    while (i < inputs->count && strcmp(inputs->items[i], topic) != 0) {
         i++;
     }
-    CHECK(i < requests->count); // nothing else is subscribed
+    CHECK(i < inputs->count); // nothing else is subscribed
     return i;
 }
 

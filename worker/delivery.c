@@ -1,10 +1,11 @@
-/* delivery: value, headers, key and partition of a response or a dead letter. */
+/* delivery: value, headers, key and partition of a response, a comparison or a dead letter. */
 #include "worker/delivery.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 
+#include "pipeline/comparison.h"
 #include "pipeline/job.h"
 #include "schemas/base/check.h"
 #include "schemas/records/headers.h"
@@ -51,28 +52,30 @@ static void warn_of_dropped_headers(const struct job *job, size_t dropped)
 static int32_t choose_partition(const struct delivery_setting *setting, const struct job *job,
                                 int32_t partitions_count)
 {
-    const struct config_names *topics = &setting->config->topics.requests;
+    const struct config_names *topics = config_inputs(setting->config);
     int32_t source_count = 0;
     for (size_t i = 0; i < topics->count; i++) {
         if (bytes_equal(job->source.topic, bytes_of(topics->items[i]))) {
-            source_count = setting->requests_counts[i];
+            source_count = setting->inputs_counts[i];
             break;
         }
     }
     return partitioner_of_result(job->source.partition, source_count, job->key, partitions_count);
 }
 
-static bool encode_response(const struct delivery_setting *setting, struct delivery *delivery,
-                            struct error *error)
+/* A response or a comparison. */
+static bool encode_result(const struct delivery_setting *setting, struct delivery *delivery,
+                          struct error *error)
 {
     struct job *job = delivery->job;
+    bool is_comparison = job->outcome == OUTCOME_COMPARISON;
     enum wire_format format = wire_format_of(setting->config->output_format);
     char origin[ORIGIN_BYTES_MAX];
     (void)snprintf(origin, sizeof origin, "/millrace/%s", setting->group);
     struct result_event event = {
         .source = &job->source,
-        .run_id = job->response.run_id,
-        .kind = RECORD_RESPONSE,
+        .run_id = is_comparison ? job->comparison.run_id : job->response.run_id,
+        .kind = is_comparison ? RECORD_COMPARISON : RECORD_RESPONSE,
         .format = format,
         .origin = bytes_of(origin),
         .time_ms = unix_ms(),
@@ -84,14 +87,15 @@ static bool encode_response(const struct delivery_setting *setting, struct deliv
     }
     warn_of_dropped_headers(job, dropped);
     buffer_clear(&delivery->buffer);
-    if (!record_encode_response(setting->codec, &job->response, format, setting->schema_id,
-                                &delivery->buffer, error)) {
-        return false;
-    }
+    bool is_encoded = is_comparison
+                          ? record_encode_comparison(setting->codec, &job->comparison, format,
+                                                     setting->schema_id, &delivery->buffer, error)
+                          : record_encode_response(setting->codec, &job->response, format,
+                                                   setting->schema_id, &delivery->buffer, error);
     delivery->value = buffer_bytes(&delivery->buffer);
-    delivery->topic = setting->config->topics.responses;
-    delivery->partition = choose_partition(setting, job, setting->responses_count);
-    return true;
+    delivery->topic = setting->results;
+    delivery->partition = choose_partition(setting, job, setting->results_count);
+    return is_encoded;
 }
 
 static const char *text_or(const char *text, const char *otherwise)
@@ -133,8 +137,9 @@ static bool encode(const struct delivery_setting *setting, struct delivery *deli
     if (delivery->job->outcome == OUTCOME_DEAD_LETTER) {
         return encode_dead_letter(setting, delivery, error);
     }
-    CHECK(delivery->job->outcome == OUTCOME_RESPONSE);
-    return encode_response(setting, delivery, error);
+    CHECK(delivery->job->outcome == OUTCOME_RESPONSE ||
+          delivery->job->outcome == OUTCOME_COMPARISON);
+    return encode_result(setting, delivery, error);
 }
 
 struct delivery *delivery_open(const struct delivery_setting *setting, struct job *job,
@@ -189,8 +194,12 @@ bool delivery_shrink(const struct delivery_setting *setting, struct delivery *de
     struct error too_large = {0};
     (void)error_set(&too_large, ERROR_TOO_LARGE, "result_too_large", NULL,
                     "the result of %zu bytes is larger than topic %s takes", delivery->value.size,
-                    setting->config->topics.responses);
-    failure_answer(job, &too_large);
+                    setting->results);
+    if (job->outcome == OUTCOME_COMPARISON) {
+        comparison_shrink(job, &too_large);
+    } else {
+        failure_answer(job, &too_large);
+    }
     return encode(setting, delivery, error);
 }
 

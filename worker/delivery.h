@@ -47,19 +47,21 @@ struct delivery_setting {
     const struct config *config;
     struct record_codec *codec;
     const char *group;
-    uint32_t schema_id; // of our response schema, where output.format is confluent
-    // Partitions of each of topics.requests; 0 where it is not known.
-    int32_t requests_counts[CONFIG_NAMES_MAX];
-    int32_t responses_count;    // likewise, but not 0
+    uint32_t schema_id; // of what goes to the result topic, where output.format is confluent
+    // Partitions of each of config_inputs; 0 where it is not known.
+    int32_t inputs_counts[CONFIG_NAMES_MAX];
+    const char *results;        // topics.responses or topics.comparisons
+    int32_t results_count;      // its partitions, not 0
     int32_t dead_letters_count; // not 0
 };
 
-/* Encodes the job's outcome: a response or a dead letter. NULL, with an ERROR_FATAL, when that
- * cannot be done at all (out of memory). Thread: loop, as of all here. */
+/* Encodes the job's outcome: a response, a comparison or a dead letter. NULL, with an ERROR_FATAL,
+ * when that cannot be done at all (out of memory). Thread: loop, as of all here. */
 struct delivery *delivery_open(const struct delivery_setting *setting, struct job *job,
                                struct error *error);
-/* Makes what was too large smaller: a response becomes the error `result_too_large`, a dead letter
- * loses its value and says so. False when it cannot get any smaller. */
+/* Makes what was too large smaller: a response becomes the error `result_too_large`, a comparison
+ * loses the bodies and a dead letter its value, and they say so. False when it cannot get any
+ * smaller. */
 MUST_CHECK bool delivery_shrink(const struct delivery_setting *setting, struct delivery *delivery,
                                 struct error *error);
 void delivery_close(struct delivery *delivery); // accepts NULL

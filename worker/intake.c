@@ -91,11 +91,22 @@ static void decode(const struct intake *intake, struct job *job)
         become_dead_letter(job, &error);
         return;
     }
+    bool compares = intake->config->mode == MODE_COMPARE;
     switch (record_decode_request(intake->codec, job->value, job->arena, &job->request, &error)) {
     case DECODED:
+        if (compares && job->request.incumbent == NULL) {
+            (void)error_set(&error, ERROR_UNDECODABLE, "incumbent_missing", "incumbent",
+                            "the request brings no answer of the incumbent to compare with");
+            become_dead_letter(job, &error);
+        }
         return;
     case DECODED_INVALID:
-        failure_answer(job, &error);
+        if (compares) { // nobody waits for an answer
+            error.kind = ERROR_UNDECODABLE;
+            become_dead_letter(job, &error);
+        } else {
+            failure_answer(job, &error);
+        }
         return;
     case NEEDS_SCHEMA: // nobody to ask, or the registry does not know the id
     case UNDECODABLE:

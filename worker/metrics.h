@@ -30,6 +30,9 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
       "response|error|expired|comparison|dead_letter|dropped",                                     \
       "Records that ended, by outcome; error is a response with a status of 400 or more, dropped " \
       "ones stay on the topic.")                                                                   \
+    X(METRIC_COMPARISONS, METRIC_COUNTER, "millrace_comparisons_total", "candidate",               \
+      "answered|unsupported|failed",                                                               \
+      "Comparisons by what the candidate did; unsupported requests are none of its failures.")     \
     X(METRIC_RECORDS_INSIDE, METRIC_GAUGE, "millrace_records_inside", "", "",                      \
       "Records taken in whose outcome is not committed yet.")                                      \
     X(METRIC_INTAKE_BYTES, METRIC_GAUGE, "millrace_intake_bytes", "", "",                          \
@@ -97,6 +100,7 @@ enum metric_outcome {
     METRIC_OUTCOME_DEAD_LETTER,
     METRIC_OUTCOME_DROPPED,
 };
+enum metric_comparison { METRIC_ANSWERED, METRIC_UNSUPPORTED, METRIC_CANDIDATE_FAILED };
 enum metric_partitions { METRIC_PARTITIONS_ASSIGNED, METRIC_PARTITIONS_PAUSED };
 enum metric_former_owner { METRIC_FORMER_UNKNOWN, METRIC_FORMER_LEFT, METRIC_FORMER_DIED };
 enum metric_commit { METRIC_COMMITTED, METRIC_ABORTED };

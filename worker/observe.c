@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "pipeline/comparison.h"
 #include "pipeline/engine/engine.h"
 #include "pipeline/job.h"
 #include "worker/metrics.h"
@@ -15,6 +16,9 @@ static enum metric_outcome outcome_of(const struct job *job)
     if (job->outcome == OUTCOME_DEAD_LETTER) {
         return METRIC_OUTCOME_DEAD_LETTER;
     }
+    if (job->outcome == OUTCOME_COMPARISON) {
+        return METRIC_OUTCOME_COMPARISON;
+    }
     if (job->outcome != OUTCOME_RESPONSE) {
         return METRIC_OUTCOME_DROPPED;
     }
@@ -24,6 +28,19 @@ static enum metric_outcome outcome_of(const struct job *job)
     }
     return bytes_equal_text(response->error->code, "deadline_exceeded") ? METRIC_OUTCOME_EXPIRED
                                                                         : METRIC_OUTCOME_ERROR;
+}
+
+static enum metric_comparison candidate_outcome_of(const struct comparison *comparison)
+{
+    switch (comparison_class(comparison)) {
+    case COMPARISON_ANSWERED:
+        return METRIC_ANSWERED;
+    case COMPARISON_UNSUPPORTED:
+        return METRIC_UNSUPPORTED;
+    case COMPARISON_FAILED:
+        return METRIC_CANDIDATE_FAILED;
+    }
+    return METRIC_CANDIDATE_FAILED;
 }
 
 static int model_of(const struct inference_response *response)
@@ -61,7 +78,11 @@ void observe_outcome(const struct job *job)
     enum metric_outcome outcome = outcome_of(job);
     metrics_add(METRIC_RECORDS, (int)outcome, 1);
     metrics_add(METRIC_RETRIES, 0, job->attempt > 1 ? job->attempt - 1 : 0);
-    if (outcome == METRIC_OUTCOME_RESPONSE) {
+    if (outcome == METRIC_OUTCOME_COMPARISON) {
+        metrics_add(METRIC_COMPARISONS, (int)candidate_outcome_of(&job->comparison), 1);
+    }
+    if (outcome == METRIC_OUTCOME_RESPONSE ||
+        (outcome == METRIC_OUTCOME_COMPARISON && job->comparison.error == NULL)) {
         observe_answer(&job->response);
     }
 }

@@ -13,6 +13,7 @@ enum job_stage {
     STAGE_WAITING,   // for room in the generator
     STAGE_ANSWERING, // the generator's
     STAGE_BACKOFF,   // for its next attempt
+    STAGE_COMPOSING, // on the pool: its answer becomes a comparison
     STAGE_DONE,      // the end's again
 };
 

@@ -5,6 +5,8 @@
 #include <xxhash.h>
 
 #include "pipeline/clock.h"
+#include "pipeline/comparison.h"
+#include "pipeline/openai/omit.h"
 #include "pipeline/openai/request.h"
 #include "pipeline/pool.h"
 #include "schemas/base/check.h"
@@ -13,6 +15,11 @@
 #include "worker/failure.h"
 
 enum { STEP_MAX = 128 };
+
+static bool compares(const struct session *session)
+{
+    return session->config->mode == MODE_COMPARE;
+}
 
 static bool has_deadline_passed(const struct job *job)
 {
@@ -36,6 +43,10 @@ static bool prepare_call(struct session *session, struct job *job, struct call *
     }
     call->job = job;
     call->body = job->request.body;
+    if (compares(session) && !openai_body_omit(job->request.body, &openai_streaming_parameters,
+                                               job->arena, &call->body, &job->dropped, error)) {
+        return false;
+    }
     if (!openai_request_parse(endpoint, call->body, job->arena, &call->request, error)) {
         return false;
     }
@@ -103,7 +114,8 @@ static void start_preparing(struct session *session, struct job *job)
     pool_submit(session->pool, &job->task);
 }
 
-static void finish(struct session *session, struct job *job)
+/* Gives the job back to its end. */
+static void hand_back(struct session *session, struct job *job)
 {
     CHECK(job->outcome != OUTCOME_NONE);
     if (job->request.has_deadline_ms) {
@@ -115,6 +127,50 @@ static void finish(struct session *session, struct job *job)
     } else {
         session->end.on_outcome(session->end.context, job);
     }
+}
+
+static void run_compose(struct task *task)
+{
+    struct job *job = (struct job *)((char *)task - offsetof(struct job, task));
+    struct session *session = job->session;
+    struct error error = {0};
+    (void)shortage_take();
+    bool is_composed = comparison_compose(job, &error);
+    if (shortage_take()) { // as where an outcome is encoded
+        (void)error_set(&error, ERROR_FATAL, NULL, NULL, "out of memory for a comparison");
+        is_composed = false;
+    }
+    if (!is_composed) {
+        job->error = error;
+        job->outcome = OUTCOME_DEAD_LETTER;
+    }
+    CHECK(mailbox_post(session->prepared, job));
+}
+
+static void finish(struct session *session, struct job *job)
+{
+    if (!compares(session) || job->outcome == OUTCOME_DROPPED || session->is_closing) {
+        hand_back(session, job);
+        return;
+    }
+    job->stage = STAGE_COMPOSING;
+    session->busy_count++;
+    job->task.run = run_compose;
+    pool_submit(session->pool, &job->task);
+}
+
+static void take_composed(struct session *session, struct job *job)
+{
+    session->busy_count--;
+    if (job->is_cancelled) {
+        job->outcome = OUTCOME_DROPPED;
+    } else if (job->outcome == OUTCOME_DEAD_LETTER && job->error.kind == ERROR_FATAL) {
+        job->outcome = OUTCOME_DROPPED;
+        if (!session->is_closing) {
+            session->end.on_fatal(session->end.context, &job->error);
+        }
+    }
+    hand_back(session, job);
 }
 
 static void drop(struct session *session, struct job *job)
@@ -202,6 +258,10 @@ static void submit_waiting(struct session *session)
 
 static void take_prepared(struct session *session, struct job *job)
 {
+    if (job->stage == STAGE_COMPOSING) {
+        take_composed(session, job);
+        return;
+    }
     CHECK(job->stage == STAGE_PREPARING);
     session->busy_count--;
     struct error error;
@@ -301,6 +361,9 @@ void session_tick(struct session *session)
 void session_intake(struct session *session, struct job *job)
 {
     CHECK(job->stage == STAGE_FILLING);
+    if (compares(session)) { // nobody waits for a candidate: what was due is answered already
+        job->request.has_deadline_ms = false;
+    }
     if (job->request.has_deadline_ms) {
         session->timed_count++;
     }
@@ -312,6 +375,9 @@ void session_cancel_job(struct session *session, struct job *job, bool only_wait
     switch ((enum job_stage)job->stage) {
     case STAGE_PREPARING:
         job->is_cancelled = true;
+        break;
+    case STAGE_COMPOSING:
+        job->is_cancelled = job->is_cancelled || !only_waiting;
         break;
     case STAGE_WAITING:
         remove_waiting(session, job);

@@ -359,13 +359,13 @@ static bool check_request_topic(struct worker *worker, const char *topic, int32_
 
 static bool check_topics(struct worker *worker, struct error *error)
 {
-    const struct config_topics *topics = &worker->config->topics;
+    const struct config_names *inputs = config_inputs(worker->config);
     struct delivery_setting *setting = &worker->setting;
-    bool ok = check_topic(worker, topics->responses, &setting->responses_count, error) &&
-              check_topic(worker, topics->dead_letters, &setting->dead_letters_count, error);
-    for (size_t i = 0; ok && i < topics->requests.count; i++) {
-        ok = check_request_topic(worker, topics->requests.items[i], &setting->requests_counts[i],
-                                 error);
+    bool ok = check_topic(worker, setting->results, &setting->results_count, error) &&
+              check_topic(worker, worker->config->topics.dead_letters, &setting->dead_letters_count,
+                          error);
+    for (size_t i = 0; ok && i < inputs->count; i++) {
+        ok = check_request_topic(worker, inputs->items[i], &setting->inputs_counts[i], error);
     }
     if (!ok) {
         error->kind = ERROR_FATAL;
@@ -384,8 +384,9 @@ static bool register_schema(struct worker *worker, struct error *error)
                          "output.format is confluent, but registry.url is not set");
     }
     char subject[300];
-    (void)snprintf(subject, sizeof subject, "%s-value", config->topics.responses);
-    return registry_register(config->registry_url, subject, record_schema(RECORD_RESPONSE),
+    enum record_kind kind = config->mode == MODE_COMPARE ? RECORD_COMPARISON : RECORD_RESPONSE;
+    (void)snprintf(subject, sizeof subject, "%s-value", worker->setting.results);
+    return registry_register(config->registry_url, subject, record_schema(kind),
                              &worker->setting.schema_id, error);
 }
 
@@ -423,6 +424,9 @@ static bool start(struct worker *worker, struct error *error)
     struct session_end end = {on_outcome, on_room, on_fatal, worker};
     worker->setting.config = worker->config;
     worker->setting.group = kafka_client_group(worker->config);
+    worker->setting.results = worker->config->mode == MODE_COMPARE
+                                  ? worker->config->topics.comparisons
+                                  : worker->config->topics.responses;
     // Models first: a mistake in the configuration is told without a broker.
     if (!open_codec(worker, error) ||
         !session_open(worker->loop, worker->config, &end, &worker->session, error) ||

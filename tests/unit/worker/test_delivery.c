@@ -15,7 +15,7 @@ static char dead_letters[] = "dlq";
 static char worker_id[] = "worker-1";
 static struct config config = {.worker_id = worker_id};
 static struct delivery_setting setting = {
-    .config = &config, .group = "group", .responses_count = 6, .dead_letters_count = 1};
+    .config = &config, .group = "group", .results_count = 6, .dead_letters_count = 1};
 
 static struct job *open_job(enum job_outcome outcome)
 {
@@ -62,7 +62,7 @@ static bool has_header(const struct delivery *delivery, const char *name, const 
 static void test_a_response_keeps_key_partition_and_run(void **state)
 {
     (void)state;
-    setting.requests_counts[0] = 6;
+    setting.inputs_counts[0] = 6;
     struct job *job = open_job(OUTCOME_RESPONSE);
     struct delivery *delivery = open_delivery(job);
     assert_string_equal(delivery->topic, "responses");
@@ -81,17 +81,17 @@ static void test_a_response_keeps_key_partition_and_run(void **state)
 static void test_each_request_topic_has_its_own_number_of_partitions(void **state)
 {
     (void)state;
-    setting.requests_counts[0] = 6; // as many as responses has
-    setting.requests_counts[1] = 5;
+    setting.inputs_counts[0] = 6; // as many as responses has
+    setting.inputs_counts[1] = 5;
     struct job *job = open_job(OUTCOME_RESPONSE);
     job->source.topic = bytes_of("more");
     struct delivery *delivery = open_delivery(job);
-    int32_t by_key = partitioner_of_key(job->key, setting.responses_count);
+    int32_t by_key = partitioner_of_key(job->key, setting.results_count);
     assert_int_not_equal(by_key, job->source.partition);
     assert_int_equal(delivery->partition, by_key);
     assert_true(has_header(delivery, "ce_id", "more/4/17"));
     delivery_close(delivery);
-    setting.requests_counts[1] = 6;
+    setting.inputs_counts[1] = 6;
     delivery = open_delivery(job);
     assert_int_equal(delivery->partition, job->source.partition);
     delivery_close(delivery);
@@ -175,7 +175,7 @@ static int open_codec(void **state)
     struct record_codec_options options = {.body_bytes_max = 1 << 20};
     setting.codec = record_codec_open(&options, &error);
     config.topics.requests = (struct config_names){.items = {requests, more}, .count = 2};
-    config.topics.responses = responses;
+    setting.results = responses;
     config.topics.dead_letters = dead_letters;
     return setting.codec == NULL;
 }

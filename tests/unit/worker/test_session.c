@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pipeline/clock.h"
+#include "pipeline/comparison.h"
 #include "tests/support/cmocka.h"
 
 enum { OUTCOMES_MAX = 4096 };
@@ -20,6 +21,7 @@ struct fixture {
     enum job_outcome outcome[OUTCOMES_MAX]; // by offset
     int status[OUTCOMES_MAX];
     char code[OUTCOMES_MAX][32];
+    enum comparison_class class[OUTCOMES_MAX];
 };
 
 static void on_outcome(void *context, struct job *job)
@@ -30,6 +32,10 @@ static void on_outcome(void *context, struct job *job)
     assert_int_equal(fixture->outcome[i], OUTCOME_NONE); // once each
     fixture->outcome[i] = job->outcome;
     fixture->status[i] = job->response.status_code;
+    if (job->outcome == OUTCOME_COMPARISON) {
+        fixture->class[i] = comparison_class(&job->comparison);
+        assert_int_equal(job->comparison.source.offset, i);
+    }
     const char *code = job->error.code == NULL ? "" : job->error.code;
     (void)snprintf(fixture->code[i], sizeof fixture->code[i], "%s", code);
     session_release(fixture->session, job);
@@ -240,9 +246,39 @@ static void test_closing_with_work_inside_frees_everything(void **state)
     close_fixture(fixture);
 }
 
+static void test_compare_makes_a_comparison_of_whatever_the_candidate_does(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"mode=compare"};
+    static const struct answer incumbent = {.status_code = 200};
+    static const char *const bodies[] = {
+        valid,
+        "{\"model\":\"m\",\"stream\":true,\"stream_options\":{\"include_usage\":true},"
+        "\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}",
+        "{\"model\":\"m\",\"messages\":[],\"tea\":1}",
+        "{\"model\":\"gpt-9\",\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]}",
+    };
+    struct fixture *fixture = open_fixture(sets, 1);
+    for (int i = 0; i < 4; i++) {
+        struct job *job = make_job(fixture, i, bodies[i]);
+        job->request.incumbent = &incumbent;
+        job->request.has_deadline_ms = true; // long ago: it was the incumbent's
+        session_intake(fixture->session, job);
+    }
+    run(fixture);
+    const enum comparison_class classes[] = {COMPARISON_ANSWERED, COMPARISON_ANSWERED,
+                                             COMPARISON_UNSUPPORTED, COMPARISON_UNSUPPORTED};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(fixture->outcome[i], OUTCOME_COMPARISON);
+        assert_int_equal(fixture->class[i], classes[i]);
+    }
+    close_fixture(fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_compare_makes_a_comparison_of_whatever_the_candidate_does),
         cmocka_unit_test(test_every_record_gets_one_answer),
         cmocka_unit_test(test_refusals_say_why_and_cost_nobody_else),
         cmocka_unit_test(test_a_passed_deadline_is_an_answer_before_and_during_the_work),
