@@ -18,6 +18,11 @@ static int open_minilm(void **state)
     return 0;
 }
 
+static void on_wake(void *context)
+{
+    (void)context;
+}
+
 static int close_all(void **state)
 {
     (void)state;
@@ -174,6 +179,96 @@ static void test_what_an_encoder_cannot_do_is_refused(void **state)
            "is an encoder; use /v1/embeddings");
 }
 
+/* Two models of one engine: the first generates, the second is the encoder. */
+static void open_both(void)
+{
+    struct error error = {0};
+    const struct local_model_options models[] = {
+        {.name = "scribe", .path = SOURCE_DIR "/deploy/demo/scribe"},
+        {.name = "minilm", .path = GOLDEN_DIR "minilm"}};
+    struct local_options options = {
+        .models = models,
+        .models_count = 2,
+        .backend = {.device = BACKEND_CPU, .threads = 2},
+        .weights = WEIGHTS_F32,
+        .kv_format = KV_F32,
+        .kv_cache_bytes = 64 << 20,
+        .max_num_seqs = 8,
+        .max_num_batched_tokens = 128,
+        .enable_prefix_caching = true,
+        .calls_max = CALLS_MAX,
+    };
+    fixture = (struct local_fixture){0};
+    assert_true(pool_open(2, &fixture.pool, &error));
+    options.pool = fixture.pool;
+    options.wake = (struct generator_wake){on_wake, NULL};
+    if (!local_open(&options, &fixture.local, &error)) {
+        fail_msg("%s", error.message);
+    }
+    fixture.route =
+        (struct route){.name = bytes_of("model"), .generator = local_generator(fixture.local)};
+}
+
+static struct job *start_text(int index)
+{
+    fixture.route.model = 0;
+    struct job *job = local_fixture_job(&fixture, ENDPOINT_COMPLETIONS,
+                                        json_pack("{s:[i, i, i], s:i, s:i}", "prompt", 1, 2 + index,
+                                                  7, "max_tokens", 9, "temperature", 0));
+    assert_true(local_fixture_submit(&fixture, job));
+    return job;
+}
+
+static void finish(struct job *job, json_t **answer_out)
+{
+    *answer_out = local_fixture_answer(job);
+    openai_request_close(&job->calls->request);
+    job_close(job);
+}
+
+static void test_an_encoder_and_a_generator_share_an_engine(void **state)
+{
+    (void)state;
+    enum { TEXTS = 6 };
+    local_fixture_close(&fixture);
+    open_both();
+    json_t *alone[TEXTS];
+    for (int i = 0; i < TEXTS; i++) {
+        struct job *job = start_text(i);
+        local_fixture_wait(&fixture, 1);
+        finish(job, &alone[i]);
+    }
+    json_t *texts = golden("minilm");
+    struct job *jobs[TEXTS];
+    struct job *encoded[TEXTS];
+    struct route routes[TEXTS];
+    for (int i = 0; i < TEXTS; i++) {
+        jobs[i] = start_text(i);
+        fixture.route.model = 1;
+        encoded[i] = local_fixture_job(&fixture, ENDPOINT_EMBEDDINGS,
+                                       json_pack("{s:o}", "input", all_of(texts, "ids")));
+        routes[i] = fixture.route;
+        encoded[i]->calls->route = &routes[i];
+        assert_true(local_fixture_submit(&fixture, encoded[i]));
+    }
+    local_fixture_wait(&fixture, 2 * TEXTS);
+    for (int i = 0; i < TEXTS; i++) {
+        json_t *answer = NULL;
+        finish(jobs[i], &answer);
+        assert_string_equal(choice_text(answer_choice(answer, 0)),
+                            choice_text(answer_choice(alone[i], 0)));
+        json_decref(answer);
+        json_decref(alone[i]);
+        finish(encoded[i], &answer);
+        for (size_t t = 0; t < json_array_size(texts); t++) {
+            assert_vector(vector_of(answer, t),
+                          json_object_get(json_array_get(texts, t), "vector"));
+        }
+        json_decref(answer);
+    }
+    json_decref(texts);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_fewer_dimensions_have_length_1_again),
         cmocka_unit_test(test_what_an_encoder_cannot_do_is_refused),
         cmocka_unit_test(test_roberta_gives_the_vectors_of_the_reference),
+        cmocka_unit_test(test_an_encoder_and_a_generator_share_an_engine),
     };
     return cmocka_run_group_tests(tests, open_minilm, close_all);
 }
