@@ -1,11 +1,12 @@
-/* dequantize: both packed layouts run along the other side of the matrix than ours, so a tile of
- * TILE outputs is unpacked at a time: what it reads and writes stays in the cache. */
+/* dequantize: both packed layouts run along the other side of the matrix than ours, so TILE
+ * outputs are unpacked at a time. */
 #include "pipeline/model/dequantize.h"
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
-enum { TILE = 32 };
+enum { TILE = 32, COLUMNS = 64 };
 
 void dequantize_fp8(const struct fp8_matrix *matrix, float *target)
 {
@@ -26,17 +27,20 @@ void dequantize_fp8(const struct fp8_matrix *matrix, float *target)
     }
 }
 
-static uint32_t load_word(const unsigned char *words, size_t index)
+/* Words first..first + count, which may have any alignment and are little-endian, as we are. */
+static void load_words(const void *words, size_t first, int count, uint32_t *words_out)
 {
-    const unsigned char *b = words + 4 * index;
-    return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+    memcpy(words_out, (const char *)words + first * sizeof(uint32_t),
+           (size_t)count * sizeof(uint32_t));
 }
 
-/* The place within a word of number `i` of its 8. */
+/* Where the numbers of 8 outputs are within AWQ's word of 4 bits each. */
+static const int awq_places[] = {0, 16, 4, 20, 8, 24, 12, 28};
+
+/* The place within a word of number `i` of its 8, or 4. */
 static int place_of(const struct packed_matrix *matrix, int i)
 {
-    static const int awq_order[] = {0, 4, 1, 5, 2, 6, 3, 7};
-    return (matrix->is_awq ? awq_order[i] : i) * matrix->bits;
+    return matrix->is_awq ? awq_places[i] : i * matrix->bits;
 }
 
 static void unpack_zeros(const struct packed_matrix *matrix, float *zeros)
@@ -48,7 +52,8 @@ static void unpack_zeros(const struct packed_matrix *matrix, float *zeros)
     for (size_t g = 0; g < (size_t)matrix->groups_count; g++) {
         float *row = zeros + g * (size_t)matrix->rows;
         for (int r = 0; r < matrix->rows; r++) {
-            uint32_t word = load_word(matrix->zero_points, g * words + (size_t)(r / count));
+            uint32_t word = 0;
+            load_words(matrix->zero_points, g * words + (size_t)(r / count), 1, &word);
             row[r] = (float)(((word >> place_of(matrix, r % count)) + more) & mask);
         }
     }
@@ -58,38 +63,58 @@ static void unpack_zeros(const struct packed_matrix *matrix, float *zeros)
 static void unpack(const struct packed_matrix *matrix, int column, int first, int end,
                    uint32_t *numbers)
 {
+    uint32_t words[TILE];
     uint32_t mask = (1u << matrix->bits) - 1;
     size_t rows = (size_t)matrix->rows;
+    int per_word = 32 / matrix->bits;
     if (matrix->is_awq) {
-        for (int r = first; r < end; r++) {
-            size_t at = (size_t)column * (rows / 8) + (size_t)r / 8;
-            numbers[r - first] = load_word(matrix->words, at) >> place_of(matrix, r % 8) & mask;
+        size_t at = (size_t)column * (rows / 8) + (size_t)first / 8;
+        load_words(matrix->words, at, (end - first) / 8, words);
+        for (int i = 0; i < end - first; i += 8) {
+            for (int k = 0; k < 8; k++) {
+                numbers[i + k] = words[i / 8] >> awq_places[k] & mask;
+            }
         }
         return;
     }
-    int count = 32 / matrix->bits;
-    size_t at = (size_t)(column / count) * rows;
-    int place = column % count * matrix->bits;
-    for (int r = first; r < end; r++) {
-        numbers[r - first] = load_word(matrix->words, at + (size_t)r) >> place & mask;
+    int place = column % per_word * matrix->bits;
+    load_words(matrix->words, (size_t)(column / per_word) * rows + (size_t)first, end - first,
+               words);
+    for (int i = 0; i < end - first; i++) {
+        numbers[i] = words[i] >> place & mask;
+    }
+}
+
+/* Outputs first..end of all inputs, through a tile that stays in the cache:
+ * rows of the target may lie a multiple of a page apart. */
+static void unpack_tile(const struct packed_matrix *matrix, const float *zeros, int first, int end,
+                        float *target)
+{
+    float tile[TILE][COLUMNS];
+    for (int column = 0; column < matrix->columns; column += COLUMNS) {
+        int rest = matrix->columns - column;
+        int count = rest < COLUMNS ? rest : COLUMNS;
+        for (int k = 0; k < count; k++) {
+            uint32_t numbers[TILE];
+            size_t at = (size_t)matrix->groups[column + k] * (size_t)matrix->rows + (size_t)first;
+            unpack(matrix, column + k, first, end, numbers);
+            for (int i = 0; i < end - first; i++) {
+                tile[i][k] =
+                    ((float)numbers[i] - zeros[at + (size_t)i]) * matrix->scales[at + (size_t)i];
+            }
+        }
+        for (int i = 0; i < end - first; i++) {
+            memcpy(target + (size_t)(first + i) * (size_t)matrix->columns + column, tile[i],
+                   (size_t)count * sizeof(float));
+        }
     }
 }
 
 void dequantize_packed(const struct packed_matrix *matrix, float *zeros, float *target)
 {
-    size_t columns = (size_t)matrix->columns;
     unpack_zeros(matrix, zeros);
     for (int first = 0; first < matrix->rows; first += TILE) {
         int end = matrix->rows - first < TILE ? matrix->rows : first + TILE;
-        for (int k = 0; k < matrix->columns; k++) {
-            uint32_t numbers[TILE];
-            size_t group = (size_t)matrix->groups[k] * (size_t)matrix->rows;
-            unpack(matrix, k, first, end, numbers);
-            for (int r = first; r < end; r++) {
-                size_t at = group + (size_t)r;
-                target[(size_t)r * columns + (size_t)k] =
-                    ((float)numbers[r - first] - zeros[at]) * matrix->scales[at];
-            }
-        }
+        unpack_tile(matrix, zeros, first, end, target);
     }
 }
