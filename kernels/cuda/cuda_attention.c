@@ -96,8 +96,8 @@ enum kernel_status cuda_rope_kv_write(struct backend *backend,
     if (status != KERNEL_OK) {
         return status;
     }
-    if (shape->head_dim > CUDA_HEAD_DIM_MAX) {
-        return KERNEL_BAD_SHAPE;
+    if (shape->head_dim > CUDA_HEAD_DIM_MAX || args->is_norm_whole) {
+        return KERNEL_BAD_SHAPE; // a head is normalized alone here
     }
     struct cuda_grid grid = {.x = (unsigned)step->rows, .threads = CUDA_KV_WRITE_THREADS};
     return cuda_launch(cuda_of(backend), CUDA_KV_WRITE, &grid, &kernel, sizeof(kernel));
