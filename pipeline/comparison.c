@@ -7,11 +7,12 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "pipeline/answers.h"
 #include "pipeline/route/route.h"
 #include "schemas/base/check.h"
 
 enum {
-    VERDICTS_MAX = 3, // supported, answered, whole
+    VERDICTS_MAX = 4 + ANSWERS_VERDICTS_MAX, // supported, answered, scored, whole
     STATUS_REFUSED_MIN = 400,
     TEMPLATE_ID_BYTES = 32, // of a 128-bit hash in hexadecimal
 };
@@ -241,22 +242,63 @@ static bool fill_answers(struct job *job, const json_t *incumbent_body)
     return complete_answer(&answers[0], incumbent_body, job->arena);
 }
 
-bool comparison_compose(struct job *job, struct error *error)
+/* NULL where it is no JSON object, or none. */
+static json_t *load_body(struct bytes body)
+{
+    json_t *root =
+        body.data == NULL ? NULL : json_loadb(body.data, body.size, JSON_ALLOW_NUL, NULL);
+    if (root != NULL && !json_is_object(root)) {
+        json_decref(root);
+        root = NULL;
+    }
+    return root;
+}
+
+static bool has_answered(const struct answer *answer)
+{
+    // 0: not known, and such records bring the bodies of answers only.
+    return answer->body.data != NULL && answer->status_code < STATUS_REFUSED_MIN;
+}
+
+/* Only what was answered is scored. False when the memory is short. */
+static bool score(struct job *job, const struct scorer *scorer, const json_t *incumbent)
+{
+    struct comparison *comparison = &job->comparison;
+    if (comparison->error != NULL) {
+        return true;
+    }
+    json_t *candidate = load_body(job->response.body);
+    struct answers answers = {
+        .request = job->calls_count == 0 ? NULL : job->calls[0].request.root,
+        .reference = job->request.reference,
+        .incumbent = has_answered(job->request.incumbent) ? incumbent : NULL,
+        .candidate = candidate,
+    };
+    struct scores *scores = &comparison->scores;
+    scores->items = arena_alloc_array(job->arena, ANSWERS_SCORES_MAX, sizeof *scores->items);
+    struct error error = {0};
+    if (scores->items != NULL &&
+        !answers_score(scorer, &answers, job->arena, scores, &comparison->verdicts, &error)) {
+        add_verdict(job, "scored", false, error.message);
+    }
+    json_decref(candidate);
+    return scores->items != NULL;
+}
+
+bool comparison_compose(struct job *job, const struct scorer *scorer, struct error *error)
 {
     CHECK(job->request.incumbent != NULL);
     if (job->outcome == OUTCOME_DEAD_LETTER) { // nothing was answered
         job->response = (struct inference_response){0};
     }
     fill_request(job);
-    struct bytes body = job->request.incumbent->body;
-    json_t *incumbent =
-        body.data == NULL ? NULL : json_loadb(body.data, body.size, JSON_ALLOW_NUL, NULL);
+    json_t *incumbent = load_body(job->request.incumbent->body);
     struct verdicts *verdicts = &job->comparison.verdicts;
     verdicts->items = arena_alloc_array(job->arena, VERDICTS_MAX, sizeof *verdicts->items);
     bool ok =
         verdicts->items != NULL && find_template(job) && fill_answers(job, incumbent) &&
         join_names(job->arena, &job->dropped, &job->response.dropped, &job->comparison.dropped) &&
-        judge(job);
+        judge(job) && score(job, scorer, incumbent);
     json_decref(incumbent);
     if (!ok) {
         return error_set(error, ERROR_TOO_LARGE, "comparison_too_large", NULL,

@@ -5,11 +5,13 @@
  * comparison has the verdict `supported`: false where the candidate does not take the request (its
  * endpoint, model, parameters, length), which is none of its failures. Supported ones have the
  * verdict `answered`, and `error` says why not. Both answers together get the scores, against the
- * labelled reference where there is one, otherwise against the incumbent.
+ * labelled reference where there is one, otherwise against the incumbent (answers.h); where they
+ * cannot be scored, the verdict `scored` is false.
  */
 #ifndef PIPELINE_COMPARISON_H
 #define PIPELINE_COMPARISON_H
 
+#include "pipeline/compare/score.h"
 #include "pipeline/job.h"
 #include "schemas/base/error.h"
 
@@ -18,7 +20,8 @@ enum comparison_class { COMPARISON_ANSWERED, COMPARISON_UNSUPPORTED, COMPARISON_
 /* Turns the job's outcome, a response or the dead letter of a candidate that failed each time,
  * into a comparison. False with *error when the job's memory does not allow it. Thread: the job's
  * owner; no loop, since it may take milliseconds. */
-MUST_CHECK bool comparison_compose(struct job *job, struct error *error);
+MUST_CHECK bool comparison_compose(struct job *job, const struct scorer *scorer,
+                                   struct error *error);
 
 /* Leaves the bodies of both answers out, and says so with the verdict `whole`. */
 void comparison_shrink(struct job *job, const struct error *why);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "pipeline/clock.h"
+#include "pipeline/compare/score.h"
 #include "pipeline/scripted.h"
 #include "schemas/base/check.h"
 #include "worker/engine_setup.h"
@@ -183,7 +184,8 @@ bool session_open(uv_loop_t *loop, const struct config *config, const struct ses
                        ? open_handles(session, error)
                        : error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the session");
     is_open = is_open && pool_open(pool_threads(config), &session->pool, error) &&
-              open_generator(session, error) && open_routes(session, error);
+              open_generator(session, error) && open_routes(session, error) &&
+              (config->mode != MODE_COMPARE || scorer_open(&session->scorer, error));
     if (!is_open) {
         session_close(session);
         return false;
@@ -230,6 +232,7 @@ void session_close(struct session *session)
         }
     }
     route_table_close(session->routes);
+    scorer_close(session->scorer);
     mailbox_close(session->prepared);
     free(session);
 }

@@ -25,6 +25,7 @@ struct session {
     struct generator *generator;
     struct local *local; // the generator, if it is the local one
     struct route_table *routes;
+    struct scorer *scorer;    // where mode is compare
     struct mailbox *prepared; // jobs that come back from the pool
     uv_async_t wake;          // posted to by the pool and the generator
     uv_timer_t timer;         // deadlines and backoffs

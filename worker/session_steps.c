@@ -135,7 +135,7 @@ static void run_compose(struct task *task)
     struct session *session = job->session;
     struct error error = {0};
     (void)shortage_take();
-    bool is_composed = comparison_compose(job, &error);
+    bool is_composed = comparison_compose(job, session->scorer, &error);
     if (shortage_take()) { // as where an outcome is encoded
         (void)error_set(&error, ERROR_FATAL, NULL, NULL, "out of memory for a comparison");
         is_composed = false;

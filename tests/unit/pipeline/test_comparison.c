@@ -11,6 +11,7 @@ static struct usage usage = {.prompt_tokens = 5, .completion_tokens = 3};
 static struct timing timing = {
     .queued_ms = 1000, .total_ms = 1250, .has_first_token_ms = true, .first_token_ms = 1050};
 static struct label labels[2];
+static struct scorer *scorer;
 
 /* A candidate that has answered. */
 static struct job *open_job(const char *body)
@@ -37,7 +38,7 @@ static struct job *open_job(const char *body)
 static const struct comparison *compose(struct job *job)
 {
     struct error error = {0};
-    if (!comparison_compose(job, &error)) {
+    if (!comparison_compose(job, scorer, &error)) {
         fail_msg("%s", error.message);
     }
     assert_int_equal(job->outcome, OUTCOME_COMPARISON);
@@ -187,9 +188,65 @@ static void test_names_of_left_out_parameters_are_joined(void **state)
     job_close(job);
 }
 
+static const char *const texts[] = {
+    "{\"choices\":[{\"message\":{\"content\":\"the cat sat\"},\"finish_reason\":\"stop\"}]}",
+    "{\"choices\":[{\"message\":{\"content\":\"the cat ran\"},\"finish_reason\":\"length\"}]}",
+};
+
+static const struct score *score_named(const struct comparison *comparison, const char *name)
+{
+    for (size_t i = 0; i < comparison->scores.count; i++) {
+        if (bytes_equal_text(comparison->scores.items[i].name, name)) {
+            return &comparison->scores.items[i];
+        }
+    }
+    return NULL;
+}
+
+static void test_answers_are_scored_against_the_reference_else_the_incumbent(void **state)
+{
+    (void)state;
+    struct job *agreement = open_job(question);
+    incumbent.body = bytes_of(texts[0]);
+    agreement->response.body = bytes_of(texts[1]);
+    const struct score *rouge = score_named(compose(agreement), "rouge1");
+    assert_non_null(rouge);
+    assert_float_equal(rouge->value, 2.0 / 3, 1e-9);
+    assert_true(bytes_equal_text(rouge->against, "incumbent"));
+    assert_true(bytes_equal_text(rouge->version, "1"));
+    const struct score *truncated = score_named(&agreement->comparison, "truncated");
+    assert_float_equal(truncated->value, 1, 0);
+    assert_null(truncated->against.data);
+    job_close(agreement);
+
+    struct job *labelled = open_job(question);
+    incumbent.body = bytes_of(texts[0]);
+    labelled->response.body = bytes_of(texts[1]);
+    labelled->request.reference = bytes_of("the cat ran");
+    rouge = score_named(compose(labelled), "rouge1");
+    assert_float_equal(rouge->value, 1, 0);
+    assert_true(bytes_equal_text(rouge->against, "reference"));
+    job_close(labelled);
+}
+
+static void test_an_incumbent_that_failed_is_nothing_to_be_compared_with(void **state)
+{
+    (void)state;
+    struct job *job = open_job(question);
+    incumbent.body = bytes_of(texts[0]);
+    incumbent.status_code = 500;
+    job->response.body = bytes_of(texts[1]);
+    const struct comparison *comparison = compose(job);
+    assert_null(score_named(comparison, "rouge1"));
+    assert_non_null(score_named(comparison, "truncated"));
+    job_close(job);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers_are_scored_against_the_reference_else_the_incumbent),
+        cmocka_unit_test(test_an_incumbent_that_failed_is_nothing_to_be_compared_with),
         cmocka_unit_test(test_both_answers_are_in_it_with_what_their_bodies_say),
         cmocka_unit_test(test_what_the_record_says_of_the_incumbent_counts_more_than_its_body),
         cmocka_unit_test(test_the_template_is_the_label_or_the_hash_of_the_system_message),
@@ -198,5 +255,11 @@ int main(void)
         cmocka_unit_test(test_one_that_is_too_large_keeps_all_but_its_texts),
         cmocka_unit_test(test_names_of_left_out_parameters_are_joined),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    struct error error = {0};
+    if (!scorer_open(&scorer, &error)) {
+        return 1;
+    }
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    scorer_close(scorer);
+    return failed;
 }
