@@ -8,6 +8,16 @@
 
 enum { MARKS_BYTES_MAX = 64 << 20 };
 
+/* Steps of a regular expression cost as many of the check's; most searches take few, and are only
+ * repeated with a higher limit where they do not end. */
+enum {
+    SEARCH_STEPS_FIRST = 1000, // and some for each byte of the text
+    SEARCH_STEPS_PER_BYTE = 20,
+    SEARCH_STEPS_GROWTH = 30,
+    SEARCH_STEPS_MAX = 2000000,
+    SEARCH_DISCOUNT = 10, // a step of PCRE2 is cheaper than one of the check
+};
+
 /* --- Limits and reasons --- */
 
 bool schema_give_up(struct schema_run *run, const char *why)
@@ -41,19 +51,23 @@ bool schema_refuse(struct schema_run *run, const struct schema_rule *rule, const
 bool schema_search(struct schema_run *run, const struct pattern *pattern, const char *text,
                    size_t size)
 {
-    struct error cause = {0};
-    struct pattern_match match;
-    struct pattern_walk walk = PATTERN_WALK_BEGIN;
     if (size > SCHEMA_SEARCH_BYTES_MAX) {
         return schema_give_up(run, "a text for a regular expression has over 65536 bytes");
     }
-    if (!schema_step(run, 1 + size)) {
-        return false;
+    size_t steps_max = SEARCH_STEPS_FIRST + SEARCH_STEPS_PER_BYTE * size;
+    enum pattern_found found = PATTERN_STEPS_EXCEEDED;
+    while (found == PATTERN_STEPS_EXCEEDED && steps_max <= SEARCH_STEPS_MAX) {
+        if (!schema_step(run, 1 + steps_max / SEARCH_DISCOUNT)) {
+            return false;
+        }
+        found =
+            pattern_search(pattern, &run->scratch, (struct bytes){text, size}, (uint32_t)steps_max);
+        steps_max *= SEARCH_STEPS_GROWTH;
     }
-    if (!pattern_next(pattern, &run->scratch, (struct bytes){text, size}, &walk, &match, &cause)) {
-        return schema_give_up(run, cause.message);
+    if (found == PATTERN_STEPS_EXCEEDED || found == PATTERN_FAILED) {
+        return schema_give_up(run, "a regular expression takes too many steps");
     }
-    return match.start != SIZE_MAX;
+    return found == PATTERN_FOUND;
 }
 
 /* --- Equality --- */

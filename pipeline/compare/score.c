@@ -55,7 +55,7 @@ static const char notes[] =
     "## JSON Schema\n\n"
     "Draft 2020-12; draft 7 where `$schema` names draft 4, 6 or 7. `$ref` and `$dynamicRef` reach "
     "what is within the\nschema; nothing is fetched. `format` and content keywords annotate only. "
-    "Patterns are searched by PCRE2, in at\nmost a million steps and texts of 65,536 bytes. A "
+    "Patterns are searched by PCRE2, in at\nmost two million steps and texts of 65,536 bytes. A "
     "schema may have 20,000 subschemas, 256 levels and 1,024\npatterns, a check takes at most "
     "10,000,000 steps; past a limit there is no verdict, and a reason. Keywords that\nnothing "
     "knows are ignored and named.\n\n"

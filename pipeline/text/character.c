@@ -9,7 +9,7 @@
  * `letter`. */
 static bool is_between(int32_t code_point, int first, int last, char letter)
 {
-    int category = utf8proc_category(code_point);
+    int category = (int)utf8proc_category(code_point);
     return category == UTF8PROC_CATEGORY_CN ? unicode_addition_category(code_point) == letter
                                             : category >= first && category <= last;
 }

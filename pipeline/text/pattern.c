@@ -323,6 +323,8 @@ struct bytes pattern_literal(const struct pattern *pattern)
 void pattern_scratch_close(struct pattern_scratch *scratch)
 {
     pcre2_match_data_free(scratch->match_data);
+    pcre2_match_context_free(scratch->limits);
+    scratch->limits = NULL;
     scratch->match_data = NULL;
 }
 
@@ -408,4 +410,27 @@ bool pattern_next(const struct pattern *pattern, struct pattern_scratch *scratch
     }
     *match_out = (struct pattern_match){SIZE_MAX, SIZE_MAX};
     return true;
+}
+
+enum pattern_found pattern_search(const struct pattern *pattern, struct pattern_scratch *scratch,
+                                  struct bytes text, uint32_t steps_max)
+{
+    if (scratch->match_data == NULL) {
+        scratch->match_data = pcre2_match_data_create(1, NULL);
+    }
+    if (scratch->limits == NULL) {
+        scratch->limits = pcre2_match_context_create(NULL);
+    }
+    if (pattern->code == NULL || scratch->match_data == NULL || scratch->limits == NULL) {
+        return PATTERN_FAILED;
+    }
+    (void)pcre2_set_match_limit(scratch->limits, steps_max);
+    (void)pcre2_set_heap_limit(scratch->limits, ECMA_HEAP_LIMIT_KIB);
+    int count =
+        pcre2_match(pattern->code, (PCRE2_SPTR)text.data, text.size, 0,
+                    PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch->match_data, scratch->limits);
+    return count >= 0                        ? PATTERN_FOUND
+           : count == PCRE2_ERROR_NOMATCH    ? PATTERN_ABSENT
+           : count == PCRE2_ERROR_MATCHLIMIT ? PATTERN_STEPS_EXCEEDED
+                                             : PATTERN_FAILED;
 }

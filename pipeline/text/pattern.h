@@ -33,6 +33,7 @@ struct bytes pattern_literal(const struct pattern *pattern);
 /* The memory that a search needs, reusable for any pattern. Zeroed is valid. */
 struct pattern_scratch {
     void *match_data;
+    void *limits; // of pattern_search
 };
 void pattern_scratch_close(struct pattern_scratch *scratch);
 
@@ -53,5 +54,12 @@ struct pattern_walk {
 MUST_CHECK bool pattern_next(const struct pattern *pattern, struct pattern_scratch *scratch,
                              struct bytes text, struct pattern_walk *walk,
                              struct pattern_match *match_out, struct error *error);
+
+enum pattern_found { PATTERN_FOUND, PATTERN_ABSENT, PATTERN_STEPS_EXCEEDED, PATTERN_FAILED };
+
+/* Whether a regular expression matches anywhere in valid UTF-8, in at most `steps_max` steps of
+ * PCRE2. Failed: out of memory, or past its own limits of depth and heap. */
+enum pattern_found pattern_search(const struct pattern *pattern, struct pattern_scratch *scratch,
+                                  struct bytes text, uint32_t steps_max);
 
 #endif

@@ -180,6 +180,24 @@ static void test_an_exponential_schema_ends(void **state)
     json_decref(document);
 }
 
+/* Each search stays below its own limit; together they may not go on for minutes. */
+static void test_many_costly_searches_end(void **state)
+{
+    (void)state;
+    char reason[200];
+    json_t *texts = json_array();
+    for (int i = 0; i < 2000; i++) {
+        json_array_append_new(texts, json_string("aaaaaaaaaaaaaaaab"));
+    }
+    char *value = json_dumps(texts, 0);
+    json_decref(texts);
+    assert_int_equal(
+        check("{\"items\": {\"pattern\": \"^(a+)+$\"}}", "[\"aaaaaaaaaaaaaaaab\"]", reason), 0);
+    assert_int_equal(check("{\"items\": {\"not\": {\"pattern\": \"^(a+)+$\"}}}", value, reason),
+                     -1);
+    free(value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_formats_annotate_only),
         cmocka_unit_test(test_refuses_what_is_no_schema),
         cmocka_unit_test(test_endless_and_costly_schemas_give_no_verdict),
+        cmocka_unit_test(test_many_costly_searches_end),
         cmocka_unit_test(test_depth_is_bounded),
         cmocka_unit_test(test_an_exponential_schema_ends),
     };

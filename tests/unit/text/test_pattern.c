@@ -92,6 +92,41 @@ static void test_a_runaway_expression_ends_in_an_error(void **state)
     pattern_close(pattern);
 }
 
+static enum pattern_found search(const char *expression, const char *text, uint32_t steps_max)
+{
+    struct pattern *pattern = NULL;
+    struct pattern_scratch scratch = {0};
+    struct error error = {0};
+    if (!pattern_open_ecma(bytes_of(expression), &pattern, &error)) {
+        fail_msg("%s: %s", expression, error.message);
+    }
+    enum pattern_found found = pattern_search(pattern, &scratch, bytes_of(text), steps_max);
+    pattern_scratch_close(&scratch);
+    pattern_close(pattern);
+    return found;
+}
+
+static void test_ecma_s_syntax_differs_from_a_tokenizer_s(void **state)
+{
+    (void)state;
+    assert_int_equal(search("^b$", "a\nb", 1000), PATTERN_ABSENT); // the ends are those of the text
+    assert_int_equal(search("b$", "b\n", 1000), PATTERN_ABSENT);
+    assert_int_equal(search("^\\d+$", "12", 1000), PATTERN_FOUND);
+    assert_int_equal(search("^\\d$", "\xD9\xA1", 1000), PATTERN_ABSENT); // digits are ASCII
+    assert_int_equal(search("^\\p{Letter}+$", "\xC3\x84h", 1000), PATTERN_FOUND);
+    assert_int_equal(search("^\\P{Letter}$", "7", 1000), PATTERN_FOUND);
+    assert_int_equal(search("\\u0041", "A", 1000), PATTERN_FOUND);
+    assert_int_equal(search("[^]", "\n", 1000), PATTERN_FOUND);
+}
+
+static void test_a_search_ends_at_its_number_of_steps(void **state)
+{
+    (void)state;
+    const char *text = "aaaaaaaaaaaaaaaab";
+    assert_int_equal(search("^(a+)+$", text, 1000), PATTERN_STEPS_EXCEEDED);
+    assert_int_equal(search("^(a+)+$", text, 2000000), PATTERN_ABSENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +135,8 @@ int main(void)
         cmocka_unit_test(test_an_empty_match_is_not_repeated_where_the_last_one_ended),
         cmocka_unit_test(test_refuses_what_it_cannot_translate),
         cmocka_unit_test(test_a_runaway_expression_ends_in_an_error),
+        cmocka_unit_test(test_ecma_s_syntax_differs_from_a_tokenizer_s),
+        cmocka_unit_test(test_a_search_ends_at_its_number_of_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
