@@ -221,25 +221,53 @@ static struct bytes short_category(struct bytes name)
     return name;
 }
 
-/* Writes short names of categories into \p{...} and \P{...}. */
-static void rewrite_categories(struct bytes source, struct buffer *out)
+/* ECMA-262's \s has Unicode's separators and the byte order mark, PCRE2's without UCP has ASCII. */
+static bool rewrite_space(struct buffer *out, char letter, bool is_in_class)
 {
-    for (size_t i = 0; i < source.size; i++) {
-        buffer_append_char(out, source.data[i]);
-        if (source.data[i] != '\\' || source.size - i < 2) {
+    static const char spaces[] = "\\s\\p{Z}\xEF\xBB\xBF";
+    if (letter != 's' && (letter != 'S' || is_in_class)) {
+        return false;
+    }
+    if (is_in_class) {
+        buffer_append_text(out, spaces);
+    } else {
+        buffer_printf(out, "[%s%s]", letter == 'S' ? "^" : "", spaces);
+    }
+    return true;
+}
+
+/* The escape at the start of `source`; returns its size. */
+static size_t rewrite_ecma_escape(struct bytes source, bool is_in_class, struct buffer *out)
+{
+    char letter = source.data[1];
+    const char *name = source.data + 3;
+    bool is_property = (letter == 'p' || letter == 'P') && source.size > 3 && name[-1] == '{';
+    const char *end = is_property ? memchr(name, '}', source.size - 3) : NULL;
+    if (end != NULL) {
+        buffer_append(out, source.data, 3);
+        buffer_append_bytes(out, short_category((struct bytes){name, (size_t)(end - name)}));
+        return (size_t)(end - source.data); // the brace is copied as it is
+    }
+    if (!rewrite_space(out, letter, is_in_class)) {
+        buffer_append(out, source.data, 2);
+    }
+    return 2;
+}
+
+/* Writes what PCRE2 understands differently, or not at all, in its own words. */
+static void rewrite_ecma(struct bytes source, struct buffer *out)
+{
+    bool is_in_class = false;
+    for (size_t i = 0; i < source.size;) {
+        char c = source.data[i];
+        if (c == '\\' && source.size - i >= 2) {
+            struct bytes rest = {source.data + i, source.size - i};
+            i += rewrite_ecma_escape(rest, is_in_class, out);
             continue;
         }
+        is_in_class = c == '[' || (is_in_class && c != ']');
+        buffer_append_char(out, c);
         i++;
-        buffer_append_char(out, source.data[i]);
-        bool is_property = (source.data[i] == 'p' || source.data[i] == 'P') &&
-                           source.size - i > 2 && source.data[i + 1] == '{';
-        const char *name = source.data + i + 2;
-        const char *end = is_property ? memchr(name, '}', source.size - i - 2) : NULL;
-        if (end != NULL) {
-            buffer_append_char(out, '{');
-            buffer_append_bytes(out, short_category((struct bytes){name, (size_t)(end - name)}));
-            i += 1 + (size_t)(end - name);
-        }
     }
 }
 
@@ -253,8 +281,8 @@ static bool open_ecma(struct pattern *pattern, struct bytes expression, struct e
         .heap_limit_kib = ECMA_HEAP_LIMIT_KIB,
     };
     struct buffer rewritten;
-    buffer_init(&rewritten, EXPRESSION_SIZE_MAX);
-    rewrite_categories(expression, &rewritten);
+    buffer_init(&rewritten, EXPRESSION_SIZE_MAX * 8);
+    rewrite_ecma(expression, &rewritten);
     bool is_done =
         buffer_failed(&rewritten)
             ? error_set(error, ERROR_INTERNAL, NULL, NULL, "out of memory for a regular expression")

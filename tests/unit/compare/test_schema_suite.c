@@ -1,4 +1,5 @@
-/* The official test suite of JSON Schema 2020-12, and 700 schemas from real projects. */
+/* The official test suite of JSON Schema 2020-12, its optional part but for formats included, and
+ * 700 schemas from real projects. */
 #include "pipeline/compare/schema.h"
 
 #include <dirent.h>
@@ -11,7 +12,7 @@
 
 #define SUITE DATA_DIR "/json-schema/JSON-Schema-Test-Suite"
 
-enum { PATH_SIZE = 1024, REMOTES_MAX = 64, LINE_BYTES_MAX = 1 << 22 };
+enum { PATH_SIZE = 1024, REMOTES_MAX = 64, LINE_BYTES_MAX = 1 << 22, FILE_BYTES_MAX = 1 << 20 };
 
 struct counts {
     size_t passed;
@@ -27,6 +28,8 @@ static const struct known {
 } known_failures[] = {
     {"vocabulary.json", "schema that uses custom metaschema with with no validation vocabulary",
      "a $schema other than the two drafts is named and read as 2020-12"},
+    {"cross-draft.json", NULL, "refers to a resource of draft 2019-09"},
+    {"format-assertion.json", NULL, "format annotates, whatever a vocabulary says"},
 };
 
 struct remote {
@@ -39,10 +42,15 @@ static size_t remotes_count;
 
 static json_t *load(const char *path)
 {
-    json_error_t cause;
-    json_t *json = json_load_file(path, JSON_DECODE_ANY | JSON_ALLOW_NUL, &cause);
-    if (json == NULL) {
-        fail_msg("%s: %s", path, cause.text);
+    static char text[FILE_BYTES_MAX];
+    struct error error = {0};
+    json_t *json = NULL;
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    size_t size = fread(text, 1, sizeof text, file);
+    (void)fclose(file);
+    if (!answer_json_parse((struct bytes){text, size}, &json, &error)) {
+        fail_msg("%s: %s", path, error.message);
     }
     return json;
 }
@@ -223,13 +231,14 @@ static void test_passes_the_official_suite(void **state)
     load_remotes(SOURCE_DIR "/tests/golden/compare/draft2020-12",
                  "https://json-schema.org/draft/2020-12");
     run_folder(SUITE "/tests/draft2020-12", &counts);
+    run_folder(SUITE "/tests/draft2020-12/optional", &counts);
     for (size_t i = 0; i < remotes_count; i++) {
         json_decref(remotes[i].schema);
     }
     printf("suite: %zu passed, %zu failed, %zu known to fail\n", counts.passed, counts.failed,
            counts.known);
     assert_int_equal(counts.failed, 0);
-    assert_true(counts.passed > 1000);
+    assert_true(counts.passed > 1400);
 }
 
 static void run_line(json_t *line, struct counts *counts)
@@ -255,15 +264,13 @@ static void test_agrees_on_schemas_of_real_projects(void **state)
     skip_without_data();
     FILE *file = fopen(DATA_DIR "/json-schema/maskbench.jsonl", "rb");
     assert_non_null(file);
-    char *text = malloc(LINE_BYTES_MAX);
-    assert_non_null(text);
-    while (fgets(text, LINE_BYTES_MAX, file) != NULL) {
+    static char text[LINE_BYTES_MAX];
+    while (fgets(text, sizeof text, file) != NULL) {
         json_t *line = NULL;
         assert_true(answer_json_parse(bytes_of(text), &line, NULL));
         run_line(line, &counts);
         json_decref(line);
     }
-    free(text);
     (void)fclose(file);
     printf("real projects: %zu passed, %zu failed, %zu only by format\n", counts.passed,
            counts.failed, counts.known);

@@ -117,6 +117,9 @@ static void test_ecma_s_syntax_differs_from_a_tokenizer_s(void **state)
     assert_int_equal(search("^\\P{Letter}$", "7", 1000), PATTERN_FOUND);
     assert_int_equal(search("\\u0041", "A", 1000), PATTERN_FOUND);
     assert_int_equal(search("[^]", "\n", 1000), PATTERN_FOUND);
+    assert_int_equal(search("^\\s[\\s]\\S$", "\xC2\xA0\xE2\x80\xA8x", 1000), PATTERN_FOUND);
+    assert_int_equal(search("^\\S$", "\xE2\x80\x83", 1000), PATTERN_ABSENT);
+    assert_int_equal(search("\\\\s", "\\s", 1000), PATTERN_FOUND);
 }
 
 static void test_a_search_ends_at_its_number_of_steps(void **state)
