@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <utf8proc.h>
 
+#include "pipeline/text/unicode_additions.h"
 #include "pipeline/text/utf8.h"
 #include "schemas/base/check.h"
 
@@ -151,7 +152,9 @@ static const struct added_token *longest_at(const struct added_tokens *tokens, s
 static bool is_word_character(int32_t c)
 {
     utf8proc_category_t category = utf8proc_category(c);
-    return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) ||
+    char later = unicode_addition_category(c);
+    return later == 'L' || later == 'M' || later == 'N' ||
+           (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) ||
            category == UTF8PROC_CATEGORY_PC || c == 0x200C || c == 0x200D ||
            (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
            (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);

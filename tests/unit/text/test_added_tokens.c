@@ -77,6 +77,7 @@ static void test_a_single_word_stands_alone(void **state)
     check(&added, "a word, word.", "a {1:word}, {1:word}.");
     // The longest match is dropped as a whole: the shorter one in it is not tried.
     check(&added, "words _word \xC3\xA9word", "words _word \xC3\xA9word");
+    check(&added, "\xE1\xB2\x89word", "\xE1\xB2\x89word"); // a letter of Unicode 16
     added_tokens_close(&added);
 }
 
