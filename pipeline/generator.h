@@ -34,6 +34,9 @@ struct generator_ops {
 /* The first member of each implementation. */
 struct generator {
     const struct generator_ops *ops;
+    /* Calls come opened, not checked (openai_request_open): who answers knows best which parameters
+     * there are. */
+    bool takes_any_body;
 };
 
 /* Called from any thread when poll has something to give. */

@@ -29,6 +29,12 @@ struct call_answer {
     struct bytes body;  // [job's arena] an OpenAI response or error object
     struct usage usage;
     struct timing timing;
+    const struct served_by *served_by; // [job's arena] NULL: as the route has it
+    struct names changed;              // request parameters, [job's arena]
+    struct names dropped;
+    int retries; // of the generator itself, after its first try
+    bool has_cost_usd;
+    double cost_usd;
 };
 
 /* One validated OpenAI request to one generator. */

@@ -285,6 +285,46 @@ static bool is_name_taken(const struct config *config, const char *name, const c
     return false;
 }
 
+bool config_fill_model(struct config_builder *builder, const struct config_place *place,
+                       struct config_model *model)
+{
+    for (size_t i = 0; i < config_model_settings_count; i++) {
+        const struct setting *setting = &config_model_settings[i];
+        if (setting->fallback != NULL &&
+            !config_assign(builder, place, model, setting, setting->fallback)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool config_check_model(struct config_builder *builder, const struct config_place *place,
+                        const struct config_model *model)
+{
+    if (model->name == NULL) {
+        return config_fail(builder, place, "a model has no name, it is required");
+    }
+    bool has_path = model->path[0] != '\0';
+    bool has_endpoint = model->endpoint[0] != '\0';
+    if (has_path == has_endpoint) {
+        return config_fail(builder, place, "model %s has %s, it needs one of them", model->name,
+                           has_path ? "a path and an endpoint" : "no path and no endpoint");
+    }
+    if (has_endpoint && strncmp(model->endpoint, "http://", 7) != 0 &&
+        strncmp(model->endpoint, "https://", 8) != 0) {
+        return config_fail(builder, place,
+                           "the endpoint of model %s is '%.80s', must begin with http:// or "
+                           "https://",
+                           model->name, model->endpoint);
+    }
+    if (model->api_key_file[0] != '\0' && model->api_key_env[0] != '\0') {
+        return config_fail(builder, place,
+                           "model %s has api_key_file and api_key_env, only one may be set",
+                           model->name);
+    }
+    return true;
+}
+
 static bool check_models(struct config_builder *builder)
 {
     const struct config *config = builder->config;
@@ -415,6 +455,10 @@ bool config_add_model(struct config *config, const char *path, struct error *err
                          "--model %s cannot be given beside the models of the configuration", path);
     }
     struct config_model *model = &config->models[0];
+    struct config_builder builder = {.config = config, .error = error};
+    if (!config_fill_model(&builder, &(struct config_place){.source = "--model"}, model)) {
+        return false;
+    }
     model->name = copy_folder_name(config, path);
     model->path = copy_text(config, path);
     model->aliases[0] = copy_text(config, "*");

@@ -80,10 +80,27 @@ struct config_engine {
     bool enable_prefix_caching;
 };
 
+enum config_max_tokens { CONFIG_MAX_TOKENS_AS_IS, CONFIG_MAX_TOKENS, CONFIG_MAX_COMPLETION_TOKENS };
+
 struct config_model {
     char *name;
-    char *path;    // a folder, relative to the current directory
-    char *adapter; // NULL or "": none
+    char *path;     // a folder, relative to the current directory; "" = an endpoint answers
+    char *adapter;  // "" = none
+    char *endpoint; // its base URL, "" = a folder
+
+    // Of an endpoint.
+    char *model; // as it calls the model; "" = name
+    char *api_key_file, *api_key_env, *ca_file, *proxy;
+    int64_t concurrency_max;
+    int64_t attempts_max;
+    int64_t timeout_ms;
+    int64_t connect_timeout_ms;
+    int64_t answer_bytes_max;
+    bool stream;
+    enum config_max_tokens max_tokens_parameter;
+    double price_in, price_cached, price_out; // USD per million tokens; price_cached < 0: price_in
+    double spend_daily_max;                   // USD, 0 = none
+
     char *aliases[CONFIG_ALIASES_MAX];
     size_t aliases_count;
     double kv_share; // 0 = an equal share

@@ -59,6 +59,11 @@ bool config_fail(struct config_builder *builder, const struct config_place *plac
 /* Puts `value` into the member of `base` (a struct config or struct config_model). */
 bool config_assign(struct config_builder *builder, const struct config_place *place, void *base,
                    const struct setting *setting, const char *value);
+/* The defaults of an entry of models, and what an entry must have. */
+bool config_fill_model(struct config_builder *builder, const struct config_place *place,
+                       struct config_model *model);
+bool config_check_model(struct config_builder *builder, const struct config_place *place,
+                        const struct config_model *model);
 /* Any key but models: a setting, or a property of librdkafka after "kafka.". */
 bool config_assign_key(struct config_builder *builder, const struct config_place *place,
                        const char *key, const char *value);

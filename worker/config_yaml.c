@@ -188,14 +188,15 @@ static bool read_model(struct reader *reader, const struct config_place *start)
                            CONFIG_MODELS_MAX);
     }
     struct config_model *model = &config->models[config->models_count++];
+    if (!config_fill_model(reader->builder, start, model)) {
+        return false;
+    }
     struct seen seen = {.count = 0};
     char key[CONFIG_NAME_BYTES_MAX];
     struct config_place place;
     while (next_key(reader, &seen, key, sizeof key, &place)) {
         if (key[0] == '\0') {
-            return (model->name != NULL && model->path != NULL) ||
-                   config_fail(reader->builder, start, "a model has no %s, it is required",
-                               model->name == NULL ? "name" : "path");
+            return config_check_model(reader->builder, start, model);
         }
         if (!read_model_value(reader, key, &place, model)) {
             return false;

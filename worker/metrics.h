@@ -62,6 +62,29 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
       "From intake of a request to its whole answer.")                                             \
     X(METRIC_QUEUE, METRIC_HISTOGRAM, "millrace_request_queue_time_seconds", "model", "model",     \
       "From intake of a request to its first step.")                                               \
+    X(METRIC_REMOTE_REQUESTS, METRIC_COUNTER, "millrace_remote_requests_total", "model", "model",  \
+      "Requests that were sent to the endpoint of a model, retries too.")                          \
+    X(METRIC_REMOTE_RETRIES, METRIC_COUNTER, "millrace_remote_retries_total", "model", "model",    \
+      "Those after the first of a call.")                                                          \
+    X(METRIC_REMOTE_RESULTS, METRIC_COUNTER, "millrace_remote_results_total", "result",            \
+      "answered|refused|throttled|failed|broken|timed_out|unreached|too_large",                    \
+      "What came of the requests to all endpoints; refused is an answer with a status of 4xx.")    \
+    X(METRIC_REMOTE_LATENCY, METRIC_HISTOGRAM, "millrace_remote_request_duration_seconds",         \
+      "model", "model",                                                                            \
+      "From sending a request to its whole answer, of those that were answered.")                  \
+    X(METRIC_REMOTE_IN_FLIGHT, METRIC_GAUGE, "millrace_remote_requests_in_flight", "model",        \
+      "model", "Requests that the endpoint has.")                                                  \
+    X(METRIC_REMOTE_WAITING, METRIC_GAUGE, "millrace_remote_requests_waiting", "model", "model",   \
+      "Calls inside that the endpoint does not have now.")                                         \
+    X(METRIC_REMOTE_LIMIT, METRIC_GAUGE, "millrace_remote_concurrency_limit", "model", "model",    \
+      "Requests that the endpoint may have at once; adapts to it.")                                \
+    X(METRIC_REMOTE_BREAKER, METRIC_GAUGE, "millrace_remote_breaker_state", "model", "model",      \
+      "0 closed, 1 half open (one probe is out), 2 open (nothing is sent).")                       \
+    X(METRIC_REMOTE_SPEND, METRIC_GAUGE, "millrace_remote_spend_usd", "model", "model",            \
+      "What the answers cost by the configured prices, since the start.")                          \
+    X(METRIC_REMOTE_CHANGES, METRIC_COUNTER, "millrace_remote_identity_changes_total", "model",    \
+      "model",                                                                                     \
+      "Answers whose model or system_fingerprint was another than that of the one before.")        \
     X(METRIC_BROKER_UP, METRIC_GAUGE, "millrace_broker_up", "", "",                                \
       "1 while a broker can be reached.")                                                          \
     X(METRIC_PARTITIONS, METRIC_GAUGE, "millrace_partitions", "state", "assigned|paused",          \
@@ -103,6 +126,7 @@ enum metric_outcome {
 enum metric_comparison { METRIC_ANSWERED, METRIC_UNSUPPORTED, METRIC_CANDIDATE_FAILED };
 enum metric_partitions { METRIC_PARTITIONS_ASSIGNED, METRIC_PARTITIONS_PAUSED };
 enum metric_former_owner { METRIC_FORMER_UNKNOWN, METRIC_FORMER_LEFT, METRIC_FORMER_DIED };
+/* Those of remote results are worker/remote_internal.h's enum remote_result. */
 enum metric_commit { METRIC_COMMITTED, METRIC_ABORTED };
 
 /* The label of the model of this name, made when it is new; NULL asks for the one that all others

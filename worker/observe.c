@@ -6,6 +6,7 @@
 #include "pipeline/comparison.h"
 #include "pipeline/engine/engine.h"
 #include "pipeline/job.h"
+#include "pipeline/route/route.h"
 #include "worker/metrics.h"
 
 enum { MODEL_BYTES_MAX = 128, STATUS_REFUSED_MIN = 400 };
@@ -43,21 +44,30 @@ static enum metric_comparison candidate_outcome_of(const struct comparison *comp
     return METRIC_CANDIDATE_FAILED;
 }
 
-static int model_of(const struct inference_response *response)
+/* A remote endpoint may name itself anew each time: what the configuration calls it counts. */
+static const struct served_by *served_by_of(const struct job *job)
+{
+    bool has_route = job->calls_count > 0 && job->calls->route != NULL;
+    return has_route ? &job->calls->route->served_by : job->response.served_by;
+}
+
+static int model_of(const struct job *job)
 {
     char name[MODEL_BYTES_MAX];
-    if (response->served_by == NULL || response->served_by->model.data == NULL) {
+    const struct served_by *served_by = served_by_of(job);
+    if (served_by == NULL || served_by->model.data == NULL) {
         return metrics_model(NULL);
     }
-    struct bytes model = response->served_by->model;
+    struct bytes model = served_by->model;
     int size = model.size < sizeof name ? (int)model.size : (int)sizeof name - 1;
     (void)snprintf(name, sizeof name, "%.*s", size, model.data);
     return metrics_model(name);
 }
 
-static void observe_answer(const struct inference_response *response)
+static void observe_answer(const struct job *job)
 {
-    int model = model_of(response);
+    int model = model_of(job);
+    const struct inference_response *response = &job->response;
     const struct usage *usage = response->usage;
     const struct timing *timing = response->timing;
     if (usage != NULL) {
@@ -83,7 +93,7 @@ void observe_outcome(const struct job *job)
     }
     if (outcome == METRIC_OUTCOME_RESPONSE ||
         (outcome == METRIC_OUTCOME_COMPARISON && job->comparison.error == NULL)) {
-        observe_answer(&job->response);
+        observe_answer(job);
     }
 }
 

@@ -48,6 +48,7 @@ int options_exit_code(const struct error *error)
     case ERROR_DEADLINE:
     case ERROR_CANCELLED:
     case ERROR_INTERNAL:
+    case ERROR_UPSTREAM:
     case ERROR_FATAL:
         return EXIT_CODE_FAILED;
     }

@@ -6,10 +6,8 @@
 
 #include "pipeline/clock.h"
 #include "pipeline/compare/score.h"
-#include "pipeline/scripted.h"
+#include "pipeline/local.h"
 #include "schemas/base/check.h"
-#include "worker/engine_setup.h"
-#include "worker/model_log.h"
 #include "worker/session_internal.h"
 
 enum {
@@ -67,94 +65,15 @@ static bool open_handles(struct session *session, struct error *error)
     return true;
 }
 
-/* Choices of one call count each; a record has one call of at most OPENAI_INPUTS_MAX of them. */
-static int calls_max(const struct config *config)
+static bool open_answerers(struct session *session, struct error *error)
 {
-    return (int)config->intake_records_max + OPENAI_INPUTS_MAX;
-}
-
-static bool open_local(struct session *session, struct local **local_out, struct error *error)
-{
-    const struct config *config = session->config;
-    struct local_model_options models[CONFIG_MODELS_MAX];
-    for (size_t i = 0; i < config->models_count; i++) {
-        models[i] = (struct local_model_options){
-            .name = config->models[i].name,
-            .path = config->models[i].path,
-            .adapter = config->models[i].adapter,
-            .kv_share = config->models[i].kv_share,
-        };
-    }
-    struct local_options options = engine_setup_local(config);
-    options.models = models;
-    options.models_count = (int)config->models_count;
-    options.calls_max = calls_max(config);
-    options.pool = session->pool;
-    options.wake = (struct generator_wake){wake_from_any, session};
-    struct model_log log;
-    model_log_start(&log);
-    options.on_loading = model_log_loading;
-    options.loading_context = &log;
-    bool is_open = local_open(&options, local_out, error);
-    model_log_stop(&log);
-    for (int i = 0; is_open && i < options.models_count; i++) {
-        struct local_model_facts facts = local_facts(*local_out, i);
-        model_log_ready(&facts, options.weights == WEIGHTS_AUTO);
-    }
-    return is_open;
-}
-
-static bool open_generator(struct session *session, struct error *error)
-{
-    if (session->config->generator == GENERATOR_LOCAL) {
-        if (!open_local(session, &session->local, error)) {
-            return false;
-        }
-        session->generator = local_generator(session->local);
-        return true;
-    }
-    struct scripted_options options = {
-        .latency_ms = (int)session->config->scripted_latency_ms,
-        .calls_max = calls_max(session->config),
+    struct answerers_options options = {
+        .loop = session->loop,
+        .config = session->config,
+        .pool = session->pool,
         .wake = {wake_from_any, session},
     };
-    return scripted_open(&options, &session->generator, error);
-}
-
-static bool add_route(struct session *session, const char *name, int model, struct error *error)
-{
-    struct route route = {
-        .name = bytes_of(name),
-        .generator = session->generator,
-        .model = model,
-    };
-    if (session->local != NULL) {
-        route.served_by = *local_served_by(session->local, model);
-    } else {
-        route.served_by =
-            (struct served_by){.kind = bytes_of("local"), .model = bytes_of("scripted")};
-    }
-    return route_table_add(session->routes, &route, error);
-}
-
-static bool open_routes(struct session *session, struct error *error)
-{
-    const struct config *config = session->config;
-    if (!route_table_open(CONFIG_MODELS_MAX * (CONFIG_ALIASES_MAX + 1), &session->routes, error)) {
-        return false;
-    }
-    for (size_t i = 0; i < config->models_count; i++) {
-        const struct config_model *model = &config->models[i];
-        if (!add_route(session, model->name, (int)i, error)) {
-            return false;
-        }
-        for (size_t alias = 0; alias < model->aliases_count; alias++) {
-            if (!add_route(session, model->aliases[alias], (int)i, error)) {
-                return false;
-            }
-        }
-    }
-    return true;
+    return answerers_open(&options, &session->answerers, error);
 }
 
 static int pool_threads(const struct config *config)
@@ -184,7 +103,7 @@ bool session_open(uv_loop_t *loop, const struct config *config, const struct ses
                        ? open_handles(session, error)
                        : error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for the session");
     is_open = is_open && pool_open(pool_threads(config), &session->pool, error) &&
-              open_generator(session, error) && open_routes(session, error) &&
+              open_answerers(session, error) &&
               (config->mode != MODE_COMPARE || scorer_open(&session->scorer, error));
     if (!is_open) {
         session_close(session);
@@ -218,11 +137,7 @@ void session_close(struct session *session)
     if (session->handles_open > 0) {
         end_jobs(session);
     }
-    if (session->generator != NULL) {
-        session->generator->ops->close(session->generator);
-        session->generator = NULL;
-        session->local = NULL; // other handles of the loop may still ask for its numbers below
-    }
+    answerers_close(&session->answerers);
     pool_close(session->pool);
     if (session->handles_open > 0) {
         uv_close((uv_handle_t *)&session->wake, on_handle_closed);
@@ -231,7 +146,7 @@ void session_close(struct session *session)
             (void)uv_run(session->loop, UV_RUN_ONCE);
         }
     }
-    route_table_close(session->routes);
+    answerers_close_routes(&session->answerers);
     scorer_close(session->scorer);
     mailbox_close(session->prepared);
     free(session);
@@ -332,9 +247,9 @@ size_t session_bytes(const struct session *session)
 
 bool session_engine_stats(const struct session *session, struct engine_stats *stats_out)
 {
-    if (session->local == NULL) {
+    if (session->answerers.local == NULL) {
         return false;
     }
-    local_get_stats(session->local, stats_out);
+    local_get_stats(session->answerers.local, stats_out);
     return true;
 }

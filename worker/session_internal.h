@@ -5,6 +5,7 @@
 
 #include "pipeline/generator.h"
 #include "pipeline/mailbox.h"
+#include "worker/answerers.h"
 #include "worker/session.h"
 
 enum job_stage {
@@ -17,14 +18,17 @@ enum job_stage {
     STAGE_DONE,      // the end's again
 };
 
+/* Jobs that wait for room in one generator, by queue_next. */
+struct session_queue {
+    struct job *first, *last;
+};
+
 struct session {
     uv_loop_t *loop;
     const struct config *config; // borrowed
     struct session_end end;
     struct pool *pool;
-    struct generator *generator;
-    struct local *local; // the generator, if it is the local one
-    struct route_table *routes;
+    struct answerers answerers;
     struct scorer *scorer;    // where mode is compare
     struct mailbox *prepared; // jobs that come back from the pool
     uv_async_t wake;          // posted to by the pool and the generator
@@ -38,8 +42,8 @@ struct session {
     size_t credit_bytes;
     bool wants_room; // somebody was told that there is none
 
-    struct job *waiting_first, *waiting_last; // STAGE_WAITING, by queue_next
-    size_t timed_count;                       // jobs with a deadline or a backoff
+    struct session_queue waiting[ANSWERERS_MAX]; // STAGE_WAITING, one for each generator
+    size_t timed_count;                          // jobs with a deadline or a backoff
 };
 
 /* Loop. Takes what the pool and the generator have given back and moves each job on. */

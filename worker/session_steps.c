@@ -47,10 +47,10 @@ static bool prepare_call(struct session *session, struct job *job, struct call *
                                                job->arena, &call->body, &job->dropped, error)) {
         return false;
     }
-    if (!openai_request_parse(endpoint, call->body, job->arena, &call->request, error)) {
+    if (!openai_request_open(endpoint, call->body, &call->request, error)) {
         return false;
     }
-    call->route = route_table_find(session->routes, call->request.model);
+    call->route = route_table_find(session->answerers.routes, call->request.model);
     if (call->route == NULL) {
         return error_set(error, ERROR_NOT_FOUND, "model_not_found", "model",
                          "the model %.*s does not exist here",
@@ -58,7 +58,9 @@ static bool prepare_call(struct session *session, struct job *job, struct call *
                          call->request.model.data);
     }
     struct generator *generator = call->route->generator;
-    return generator->ops->prepare(generator, call, error);
+    return (generator->takes_any_body ||
+            openai_request_check(call->body.size, job->arena, &call->request, error)) &&
+           generator->ops->prepare(generator, call, error);
 }
 
 /* The record's id, and from it the seed of a request that brings none. */
@@ -209,40 +211,47 @@ static void fail(struct session *session, struct job *job, const struct error *e
     finish(session, job);
 }
 
+static struct session_queue *queue_of(struct session *session, const struct job *job)
+{
+    return &session->waiting[answerers_index(&session->answerers, job->calls->route->generator)];
+}
+
 static void enqueue_waiting(struct session *session, struct job *job)
 {
+    struct session_queue *queue = queue_of(session, job);
     job->stage = STAGE_WAITING;
     job->queue_next = NULL;
-    if (session->waiting_last == NULL) {
-        session->waiting_first = job;
+    if (queue->last == NULL) {
+        queue->first = job;
     } else {
-        session->waiting_last->queue_next = job;
+        queue->last->queue_next = job;
     }
-    session->waiting_last = job;
+    queue->last = job;
 }
 
 static void remove_waiting(struct session *session, const struct job *job)
 {
+    struct session_queue *queue = queue_of(session, job);
     struct job *before = NULL;
-    for (struct job *at = session->waiting_first; at != job; at = at->queue_next) {
+    for (struct job *at = queue->first; at != job; at = at->queue_next) {
         CHECK(at != NULL);
         before = at;
     }
     if (before == NULL) {
-        session->waiting_first = job->queue_next;
+        queue->first = job->queue_next;
     } else {
         before->queue_next = job->queue_next;
     }
-    if (session->waiting_last == job) {
-        session->waiting_last = before;
+    if (queue->last == job) {
+        queue->last = before;
     }
 }
 
-/* Hands waiting jobs to the generator until it is full. */
-static void submit_waiting(struct session *session)
+/* Hands waiting jobs to their generator until it is full. */
+static void submit_waiting(struct session *session, struct session_queue *queue)
 {
-    while (session->waiting_first != NULL) {
-        struct job *job = session->waiting_first;
+    while (queue->first != NULL) {
+        struct job *job = queue->first;
         struct generator *generator = job->calls->route->generator;
         job->calls->submitted_ms = clock_monotonic_ms();
         job->stage = STAGE_ANSWERING;
@@ -250,8 +259,8 @@ static void submit_waiting(struct session *session)
             job->stage = STAGE_WAITING;
             return;
         }
-        session->waiting_first = job->queue_next;
-        session->waiting_last = session->waiting_first == NULL ? NULL : session->waiting_last;
+        queue->first = job->queue_next;
+        queue->last = queue->first == NULL ? NULL : queue->last;
         session->busy_count++;
     }
 }
@@ -301,13 +310,29 @@ static void take_answered(struct session *session, struct call *call)
         .source = job->source,
         .status_code = call->answer.status_code,
         .body = call->answer.body,
-        .served_by = &call->route->served_by,
+        .served_by =
+            call->answer.served_by != NULL ? call->answer.served_by : &call->route->served_by,
+        .changed = call->answer.changed,
+        .dropped = call->answer.dropped,
         .usage = &call->answer.usage,
         .timing = &call->answer.timing,
-        .attempt = job->attempt,
+        .attempt = job->attempt + call->answer.retries,
     };
     job->outcome = OUTCOME_RESPONSE;
     finish(session, job);
+}
+
+/* Returns how many calls were answered. */
+static size_t step_answerer(struct session *session, int index)
+{
+    struct call *calls[STEP_MAX];
+    struct generator *generator = session->answerers.items[index];
+    size_t calls_count = generator->ops->poll(generator, calls, STEP_MAX);
+    for (size_t i = 0; i < calls_count; i++) {
+        take_answered(session, calls[i]);
+    }
+    submit_waiting(session, &session->waiting[index]);
+    return calls_count;
 }
 
 void session_step(struct session *session)
@@ -317,13 +342,10 @@ void session_step(struct session *session)
     for (size_t i = 0; i < jobs_count; i++) {
         take_prepared(session, jobs[i]);
     }
-    struct call *calls[STEP_MAX];
-    struct generator *generator = session->generator;
-    size_t calls_count = generator->ops->poll(generator, calls, STEP_MAX);
-    for (size_t i = 0; i < calls_count; i++) {
-        take_answered(session, calls[i]);
+    size_t calls_count = 0;
+    for (int i = 0; i < session->answerers.count; i++) {
+        calls_count += step_answerer(session, i);
     }
-    submit_waiting(session);
     // Bounded work per turn: the loop serves its other handles before the rest.
     if (jobs_count > 0 || calls_count > 0) {
         CHECK(uv_async_send(&session->wake) == 0);

@@ -100,9 +100,6 @@ static bool missing(const char *name, struct error *error)
 
 static bool check_required(const struct openai_request *request, struct error *error)
 {
-    if (request->model.data == NULL) {
-        return missing("model", error);
-    }
     return request->prompts_count > 0 ||
            missing(openai_endpoint_traits(request->endpoint)->input, error);
 }
@@ -138,8 +135,8 @@ static bool check_combinations(const struct openai_request *request, struct erro
     return true;
 }
 
-bool openai_request_parse(enum openai_endpoint endpoint, struct bytes body, struct arena *arena,
-                          struct openai_request *request, struct error *error)
+bool openai_request_open(enum openai_endpoint endpoint, struct bytes body,
+                         struct openai_request *request, struct error *error)
 {
     *request = (struct openai_request){
         .endpoint = endpoint,
@@ -148,11 +145,30 @@ bool openai_request_parse(enum openai_endpoint endpoint, struct bytes body, stru
         .top_p = 1,
         .repetition_penalty = 1,
     };
+    if (!load(body, request, error)) {
+        return false;
+    }
+    const struct parameter *parameter = parameter_find(endpoint, "model");
+    json_t *model = json_object_get(request->root, parameter->name);
+    struct parse parse = {.request = request, .error = error};
+    return model == NULL || json_is_null(model) ? missing(parameter->name, error)
+                                                : parameter->read(parameter, model, &parse);
+}
+
+bool openai_request_check(size_t body_bytes, struct arena *arena, struct openai_request *request,
+                          struct error *error)
+{
     struct parse parse = {
-        .request = request, .arena = arena, .error = error, .body_bytes = body.size};
-    return load(body, request, error) && read_parameters(&parse) &&
-           check_required(request, error) && settle_max_tokens(&parse) &&
+        .request = request, .arena = arena, .error = error, .body_bytes = body_bytes};
+    return read_parameters(&parse) && check_required(request, error) && settle_max_tokens(&parse) &&
            check_combinations(request, error);
+}
+
+bool openai_request_parse(enum openai_endpoint endpoint, struct bytes body, struct arena *arena,
+                          struct openai_request *request, struct error *error)
+{
+    return openai_request_open(endpoint, body, request, error) &&
+           openai_request_check(body.size, arena, request, error);
 }
 
 void openai_request_close(struct openai_request *request)

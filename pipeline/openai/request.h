@@ -81,8 +81,14 @@ const struct openai_endpoint_traits *openai_endpoint_traits(enum openai_endpoint
 /* Sets the error of a URL that is none of these. Returns false. */
 bool openai_unknown_url(struct bytes url, struct error *error);
 
-/* Parses `body` into *request (filled also on failure as far as it came; close it in both cases).
- */
+/* Parses `body` only as far as it must be to know who answers: root and model. *request is filled
+ * also on failure as far as it came; close it in both cases. */
+MUST_CHECK bool openai_request_open(enum openai_endpoint endpoint, struct bytes body,
+                                    struct openai_request *request, struct error *error);
+/* The rest of an opened request. */
+MUST_CHECK bool openai_request_check(size_t body_bytes, struct arena *arena,
+                                     struct openai_request *request, struct error *error);
+/* Both. */
 MUST_CHECK bool openai_request_parse(enum openai_endpoint endpoint, struct bytes body,
                                      struct arena *arena, struct openai_request *request,
                                      struct error *error);

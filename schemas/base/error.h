@@ -31,6 +31,7 @@ enum error_fate {
     X(ERROR_DEADLINE, "server_error", 504, FATE_ANSWER)                                            \
     X(ERROR_CANCELLED, "server_error", 499, FATE_DROP)                                             \
     X(ERROR_INTERNAL, "server_error", 500, FATE_RETRY)                                             \
+    X(ERROR_UPSTREAM, "server_error", 502, FATE_DEAD_LETTER)                                       \
     X(ERROR_UNDECODABLE, "invalid_request_error", 400, FATE_DEAD_LETTER)                           \
     X(ERROR_CONFIG, "server_error", 500, FATE_STOP)                                                \
     X(ERROR_FATAL, "server_error", 500, FATE_STOP)

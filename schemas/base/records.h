@@ -102,7 +102,8 @@ struct served_by {
     struct bytes backend;        // "cpu", "cuda"
     struct bytes device;         // instruction set or name of the GPU
     struct bytes rollout_phase;
-    struct bytes version; // of Millrace
+    struct bytes version;     // of Millrace
+    struct bytes fingerprint; // as the remote endpoint names what answered: system_fingerprint
 };
 
 struct usage {

@@ -116,7 +116,7 @@ static void test_reads_a_file_with_nested_and_dotted_keys(void **state)
     assert_string_equal(config->models[0].path, "deploy/demo/scribe");
     assert_int_equal(config->models[0].aliases_count, 2);
     assert_string_equal(config->models[0].aliases[1], "a");
-    assert_null(config->models[0].adapter);
+    assert_string_equal(config->models[0].adapter, "");
     assert_string_equal(config->models[1].path, "/models/weak");
     assert_string_equal(config->models[1].adapter, "adapters/weak");
     assert_true(config->models[1].kv_share == 0.25);
