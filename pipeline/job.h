@@ -75,7 +75,7 @@ struct job {
     int calls_count;
     struct names dropped; // parameters that were left out before a generator saw the request
     int attempt;          // 1 at first
-    double received_ms; // monotonic
+    double received_ms;   // monotonic
     _Atomic bool is_cancelled;
 
     enum job_outcome outcome;

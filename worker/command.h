@@ -13,4 +13,10 @@ int command_score(int argc, char **argv);
 int command_settings(int argc, char **argv);
 int command_work(int argc, char **argv);
 
+struct options;
+struct replay_requests_options;
+/* Runs a replay of requests and tells what came of it; for produce --from, too. */
+int command_replay_joined(const struct options *options,
+                          const struct replay_requests_options *replay);
+
 #endif

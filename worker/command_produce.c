@@ -16,6 +16,7 @@
 #include "worker/config.h"
 #include "worker/options.h"
 #include "worker/produce.h"
+#include "worker/replay_requests.h"
 
 enum { FILES_MAX = 1024 };
 
@@ -29,6 +30,7 @@ struct produce_arguments {
     const char *topic; // NULL: the first
     const char *format;
     const char *manifest;
+    const char *from; // NULL: requests alone
     bool skips_invalid;
     bool sends_missing;
 };
@@ -147,6 +149,28 @@ static bool fill_options(const struct options *options, const struct produce_arg
     return true;
 }
 
+/* Requests and their recorded answers, joined, to topics.replay. */
+static int run_joined(const struct options *options, const char *from, const struct config *config)
+{
+    if (strcmp(from, "openai-batch") != 0 || options->given_count != 2) {
+        options_complain(options, "--from must be openai-batch, with two files: REQUESTS ANSWERS");
+        return EXIT_CODE_USAGE;
+    }
+    struct replay_requests_options replay = {
+        .config = config,
+        .file = options->given[0],
+        .answers = options->given[1],
+        .partition = -1,
+        .offset_first = -1,
+        .offset_last = -1,
+        .since_ms = -1,
+        .until_ms = -1,
+        .share = 1,
+        .is_quiet = options->wants_json,
+    };
+    return command_replay_joined(options, &replay);
+}
+
 static int run(const struct options *options, const struct produce_arguments *arguments,
                const struct config *config)
 {
@@ -191,6 +215,8 @@ int command_produce(int argc, char **argv)
          .help = "a request too long for this model is invalid"},
         {"skip-invalid", NULL, OPTION_FLAG, &arguments.skips_invalid,
          .help = "send the others when some are invalid"},
+        {"from", "openai-batch", OPTION_TEXT, &arguments.from,
+         .help = "joins REQUESTS ANSWERS, to topics.replay"},
         {"missing", NULL, OPTION_FLAG, &arguments.sends_missing,
          .help = "send what the run has not: after a break, or more"},
     };
@@ -219,7 +245,8 @@ int command_produce(int argc, char **argv)
     }
     (void)signal(SIGPIPE, SIG_IGN);
     CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-    exit_code = run(&options, &arguments, config);
+    exit_code = arguments.from != NULL ? run_joined(&options, arguments.from, config)
+                                       : run(&options, &arguments, config);
     curl_global_cleanup();
     config_close(config);
     return exit_code;

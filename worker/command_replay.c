@@ -1,18 +1,31 @@
-/* replay: sends again what was sent before: dead letters. */
+/* replay: sends again what was sent before: dead letters, or requests with their recorded answers.
+ */
 #include "worker/command.h"
 
+#include <curl/curl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "schemas/base/check.h"
 #include "worker/config.h"
 #include "worker/options.h"
 #include "worker/replay_letters.h"
+#include "worker/replay_requests.h"
 
-enum { REPLAYS_DEFAULT = 3 };
+enum { REPLAYS_DEFAULT = 3, SPEED_MAX = 1000000, RATE_MAX = 10000000 };
 
 struct replay_arguments {
     bool wants_dead_letters;
+    bool wants_requests;
+    const char *answers;
+    const char *answers_topic;
+    const char *sample;
+    const char *speed;
+    int64_t rate_max;
     const char *topic;
     const char *run_id;
     const char *reason;
@@ -112,12 +125,119 @@ static int run_dead_letters(const struct options *options, const struct replay_a
     return result.exhausted + result.without_value > 0 ? EXIT_CODE_FAILED : EXIT_CODE_OK;
 }
 
+static bool read_fraction(const struct options *options, const char *name, const char *text,
+                          double max, double *number_out)
+{
+    char *end;
+    double number = strtod(text, &end);
+    if (end == text || *end != '\0' || !(number > 0 && number <= max)) {
+        options_complain(options, "--%s is '%.40s', must be a number above 0, at most %g", name,
+                         text, max);
+        return false;
+    }
+    *number_out = number;
+    return true;
+}
+
+static bool fill_requests(const struct options *options, const struct replay_arguments *arguments,
+                          const struct letter_filter *filter,
+                          struct replay_requests_options *replay)
+{
+    const struct config_names *topics = &replay->config->topics.requests;
+    replay->topic = arguments->topic == NULL ? topics->items[0] : arguments->topic;
+    if (arguments->topic == NULL && topics->count > 1) {
+        options_complain(options, "topics.requests are %zu: say which with --topic", topics->count);
+        return false;
+    }
+    if (arguments->reason != NULL) {
+        options_complain(options, "--reason is for --dead-letters");
+        return false;
+    }
+    replay->answers = arguments->answers;
+    replay->answers_topic = arguments->answers_topic;
+    replay->run_id = filter->run_id;
+    replay->partition = filter->partition;
+    replay->offset_first = filter->offset_first;
+    replay->offset_last = filter->offset_last;
+    replay->since_ms = filter->since_ms;
+    replay->until_ms = filter->until_ms;
+    replay->rate_max = arguments->rate_max;
+    bool is_max = strcmp(arguments->speed, "max") == 0;
+    return read_fraction(options, "sample", arguments->sample, 1, &replay->share) &&
+           (is_max || read_fraction(options, "speed", arguments->speed, SPEED_MAX, &replay->speed));
+}
+
+int command_replay_joined(const struct options *options,
+                          const struct replay_requests_options *replay)
+{
+    struct replay_requests_result result;
+    struct error error = {0};
+    bool ok = replay_requests_run(replay, &result, &error);
+    const char *topic = replay->config->topics.replay;
+    if (options->wants_json) {
+        json_t *summary = json_pack(
+            "{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "to", topic, "dry_run",
+            (int)replay->is_dry, "answers", (json_int_t)result.answers, "matched",
+            (json_int_t)result.matched, "sent", (json_int_t)result.sent, "without_answer",
+            (json_int_t)result.without_answer, "undecodable", (json_int_t)result.undecodable,
+            "refused", (json_int_t)result.refused, "seconds", result.seconds);
+        (void)json_dumpf(summary, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
+        (void)fputc('\n', stdout);
+        json_decref(summary);
+    } else if (ok || result.sent > 0) {
+        printf("%" PRId64 " requests match, %" PRId64 " %s to %s in %.1f s\n", result.matched,
+               result.sent, replay->is_dry ? "would be sent" : "sent", topic, result.seconds);
+        if (result.without_answer + result.undecodable > 0) {
+            printf("%" PRId64 " have no answer, %" PRId64 " cannot be decoded\n",
+                   result.without_answer, result.undecodable);
+        }
+        if (replay->is_dry) {
+            printf("%" PRId64 " of them a local model would refuse\n", result.refused);
+        }
+    }
+    if (!ok) {
+        options_complain(options, "%s", error.message);
+        return options_exit_code(&error);
+    }
+    return result.without_answer + result.undecodable > 0 ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+}
+
+static int run_requests(const struct options *options, const struct replay_arguments *arguments,
+                        const struct config *config)
+{
+    struct letter_filter filter = letter_filter_of_topics(NULL, 0);
+    struct replay_requests_options replay = {
+        .config = config,
+        .is_dry = arguments->is_dry,
+        .is_quiet = options->wants_json,
+        .refusals = options->wants_json ? stderr : stdout,
+    };
+    if (!fill_filter(options, arguments, &filter) ||
+        !fill_requests(options, arguments, &filter, &replay)) {
+        return EXIT_CODE_USAGE;
+    }
+    return command_replay_joined(options, &replay);
+}
+
 int command_replay(int argc, char **argv)
 {
-    struct replay_arguments arguments = {.partition = -1, .replays_max = REPLAYS_DEFAULT};
+    struct replay_arguments arguments = {
+        .partition = -1, .replays_max = REPLAYS_DEFAULT, .sample = "1", .speed = "max"};
     const struct option_row rows[] = {
         {"dead-letters", NULL, OPTION_FLAG, &arguments.wants_dead_letters,
          .help = "dead letters, back to their topic"},
+        {"requests", NULL, OPTION_FLAG, &arguments.wants_requests,
+         .help = "requests with recorded answers, to topics.replay"},
+        {"answers", "FILE", OPTION_TEXT, &arguments.answers,
+         .help = "answers: an OpenAI batch output file"},
+        {"answers-topic", "TOPIC", OPTION_TEXT, &arguments.answers_topic,
+         .help = "or the responses on this topic"},
+        {"sample", "SHARE", OPTION_TEXT, &arguments.sample,
+         .help = "of the requests, by the hash of the key; default: 1"},
+        {"speed", "N", OPTION_TEXT, &arguments.speed,
+         .help = "times the recorded spacing, or max (the default)"},
+        {"rate", "N", OPTION_NUMBER, &arguments.rate_max, .min = 1, .max = RATE_MAX,
+         .help = "at most so many requests a second"},
         {"run-id", "ID", OPTION_TEXT, &arguments.run_id, .help = "only of this run"},
         {"reason", "CODE", OPTION_TEXT, &arguments.reason,
          .help = "only of this error, such as undecodable"},
@@ -127,17 +247,19 @@ int command_replay(int argc, char **argv)
          .help = "only requests of this partition"},
         {"offsets", "FIRST-LAST", OPTION_TEXT, &arguments.offsets, .help = "and of these offsets"},
         {"since", "TIME", OPTION_TEXT, &arguments.since,
-         .help = "letters from then on: 2026-01-31[T22:15:00Z]"},
-        {"until", "TIME", OPTION_TEXT, &arguments.until, .help = "letters before then"},
+         .help = "from then on: 2026-01-31[T22:15:00Z]"},
+        {"until", "TIME", OPTION_TEXT, &arguments.until, .help = "before then"},
         {"max-replays", "N", OPTION_NUMBER, &arguments.replays_max, .min = 1, .max = REPLAYS_MAX,
          .help = "sends none back more often; default: 3"},
-        {"dry-run", NULL, OPTION_FLAG, &arguments.is_dry, .help = "counts, and sends nothing"},
+        {"dry-run", NULL, OPTION_FLAG, &arguments.is_dry,
+         .help = "sends nothing; of requests, lists what is refused"},
     };
     struct options options = {
         .name = "replay",
         .arguments = "",
         .about = "Sends dead letters back to the topics they came from, byte for byte, each\n"
-                 "once, however often this runs. Afterwards `collect` takes their new outcome.\n"
+                 "once, however often this runs; or recorded requests, joined by custom_id with\n"
+                 "recorded answers, to topics.replay, for workers with mode: compare.\n"
                  "Exit code: 0 all that match are sent, 1 some not, 2 usage.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],
@@ -146,15 +268,19 @@ int command_replay(int argc, char **argv)
     if (!options_read(&options, argc, argv, &exit_code)) {
         return exit_code;
     }
-    if (!arguments.wants_dead_letters) {
-        options_complain(&options, "say what: --dead-letters");
+    if (arguments.wants_dead_letters == arguments.wants_requests) {
+        options_complain(&options, "say what: --dead-letters or --requests");
         return EXIT_CODE_USAGE;
     }
     struct config *config = options_config(&options);
     if (config == NULL) {
         return EXIT_CODE_USAGE;
     }
-    exit_code = run_dead_letters(&options, &arguments, config);
+    (void)signal(SIGPIPE, SIG_IGN);
+    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+    exit_code = arguments.wants_requests ? run_requests(&options, &arguments, config)
+                                         : run_dead_letters(&options, &arguments, config);
+    curl_global_cleanup();
     config_close(config);
     return exit_code;
 }

@@ -473,16 +473,15 @@ void consumer_use_transactions(struct consumer *consumer)
 bool consumer_start(struct consumer *consumer, struct error *error)
 {
     const struct config_names *inputs = config_inputs(consumer->config);
-    rd_kafka_topic_partition_list_t *topics =
-        rd_kafka_topic_partition_list_new((int)inputs->count);
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new((int)inputs->count);
     for (size_t i = 0; i < inputs->count; i++) {
         rd_kafka_topic_partition_list_add(topics, inputs->items[i], RD_KAFKA_PARTITION_UA);
     }
     rd_kafka_resp_err_t code = rd_kafka_subscribe(consumer->client, topics);
     rd_kafka_topic_partition_list_destroy(topics);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return error_set(error, ERROR_CONFIG, NULL, NULL, "cannot subscribe to the input topics: %s",
-                         rd_kafka_err2str(code));
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "cannot subscribe to the input topics: %s", rd_kafka_err2str(code));
     }
     consumer->is_subscribed = true;
     return true;

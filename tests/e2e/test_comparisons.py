@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from support.jobs import chat, demo_jobs, encode
+from support import millrace
+from support.jobs import chat, demo_jobs, encode, write_lines
 from support.ports import wait_until
 from support.records import consume_quiet, headers_of, is_drained, produce
 
@@ -104,3 +105,62 @@ def test_killed_workers_lose_and_repeat_no_comparison(kafka, topics, config, run
     wait_until(lambda: is_compared(kafka, topics), 60, "the end of the backlog")
     assert worker.stop(30) == 0, worker.log_tail()
     assert comparisons(kafka, topics).keys() == {f"r-{i}" for i in range(3000)}
+
+
+def batch_answer(custom_id, text):
+    """A line of an OpenAI batch output file."""
+    response = {"status_code": 200, "request_id": "req", "body": answer(text)["body"]}
+    return {"id": "batch_req", "custom_id": custom_id, "response": response, "error": None}
+
+
+def values(kafka, topic):
+    """-> partition -> values in their order."""
+    found = collections.defaultdict(list)
+    for message in consume_quiet(kafka.bootstrap, topic):
+        found[message.partition()].append(message.value())
+    return found
+
+
+def replay(path, *options):
+    result = millrace.run("replay", "--config", path, "--requests", "--json", *options)
+    assert result.returncode in (0, 1), result.stderr
+    return json.loads(result.stdout)
+
+
+def test_recorded_requests_are_joined_with_their_answers(
+    kafka, topics, config, run_worker, tmp_path
+):
+    """From a topic and a batch output file, by a sample; then both as files."""
+    config |= {"mode": "compare", "generator": "scripted"}
+    path = tmp_path / "worker.yaml"
+    path.write_text(json.dumps(config))
+    requests = [chat(f"r-{i}", millrace={"deadline_ms": 1}) for i in range(200)]
+    produce(kafka.bootstrap, topics.requests, replayed(requests))
+    lines = write_lines(tmp_path / "requests.jsonl", requests)
+    recorded = [batch_answer(f"r-{i}", f"answer {i}") for i in range(190)]
+    answers = write_lines(tmp_path / "answers.jsonl", recorded)
+
+    dry = replay(path, "--answers", answers, "--dry-run")
+    assert (dry["matched"], dry["sent"], dry["without_answer"]) == (200, 190, 10)
+    assert not values(kafka, topics.replay)
+    first = replay(path, "--answers", answers, "--sample", "0.5", "--rate", "200")
+    assert first["seconds"] > first["sent"] / 200 - 0.01
+    once = values(kafka, topics.replay)
+    assert sum(map(len, once.values())) == first["sent"] and 60 < first["sent"] < 130
+    assert replay(path, "--answers", answers, "--sample", "0.5")["sent"] == first["sent"]
+    assert values(kafka, topics.replay) == {p: found * 2 for p, found in once.items()}
+
+    produced = millrace.run(
+        "produce", "--config", path, "--json", "--from", "openai-batch", lines, answers
+    )
+    assert produced.returncode == 1 and json.loads(produced.stdout)["sent"] == 190
+    worker = run_worker(config)
+    wait_until(lambda: is_compared(kafka, topics), 60, "the comparisons")
+    assert worker.stop(30) == 0, worker.log_tail()
+    messages = consume_quiet(kafka.bootstrap, topics.comparisons)
+    assert len(messages) == 2 * first["sent"] + 190
+    for message in messages:
+        comparison = json.loads(message.value())
+        number = comparison["custom_id"].removeprefix("r-")
+        text = comparison["incumbent"]["body"]["choices"][0]["message"]["content"]
+        assert text == f"answer {number}" and verdicts(comparison)["answered"]
