@@ -147,6 +147,10 @@ static void fill_candidate(const struct job *job, struct answer *answer)
         answer->has_first_token_ms = response->timing->has_first_token_ms;
         answer->first_token_ms = response->timing->first_token_ms - response->timing->queued_ms;
     }
+    if (job->calls_count > 0) {
+        answer->has_cost_usd = job->calls[0].answer.has_cost_usd;
+        answer->cost_usd = job->calls[0].answer.cost_usd;
+    }
     if (response->usage != NULL) {
         answer->has_prompt_tokens = answer->has_completion_tokens = true;
         answer->prompt_tokens = response->usage->prompt_tokens;

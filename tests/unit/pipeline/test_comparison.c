@@ -53,7 +53,11 @@ static void test_both_answers_are_in_it_with_what_their_bodies_say(void **state)
 {
     (void)state;
     struct job *job = open_job(question);
+    job->calls->answer.has_cost_usd = true;
+    job->calls->answer.cost_usd = 0.25;
     const struct comparison *comparison = compose(job);
+    assert_true(comparison->candidate->has_cost_usd);
+    assert_float_equal(comparison->candidate->cost_usd, 0.25, 0);
     assert_true(bytes_equal_text(comparison->custom_id, "r-1"));
     assert_true(bytes_equal_text(comparison->run_id, "night"));
     assert_int_equal(comparison->source.offset, 9);
