@@ -23,8 +23,8 @@ static void test_refusals_are_counted_by_endpoint_and_parameter(void **state)
                       "[{\"role\":\"user\",\"content\":\"x\"}]}"));
     assert_true(look(refusals, arena, chat, "{\"model\":\"m\",\"temperature\":9}"));
     assert_true(look(refusals, arena, chat, "{\"model\":\"m\",\"temperature\":7}"));
-    assert_true(look(refusals, arena, chat, "{\"tea\":1}"));
-    assert_true(look(refusals, arena, chat, "{\"milk\":1}"));
+    assert_true(look(refusals, arena, chat, "{\"model\":\"m\",\"tea\":1}"));
+    assert_true(look(refusals, arena, chat, "{\"model\":\"m\",\"milk\":1}"));
     assert_true(look(refusals, arena, "/v1/images", "{}"));
     char *text = NULL;
     size_t size;
