@@ -36,7 +36,10 @@
     X(DECODE_128_FP8, decode_attention_128_fp8_kernel)                                             \
     X(DECODE_192_FP8, decode_attention_192_fp8_kernel)                                             \
     X(DECODE_256_FP8, decode_attention_256_fp8_kernel)                                             \
-    X(MERGE_ATTENTION, merge_attention_kernel)
+    X(MERGE_ATTENTION, merge_attention_kernel)                                                     \
+    X(LATENT_WRITE, latent_write_kernel)                                                           \
+    X(LATENT_ATTENTION, latent_attention_kernel)                                                   \
+    X(LATENT_ATTENTION_FP8, latent_attention_fp8_kernel)
 
 enum {
     /* prefill_attention: one block for `pairs` of (row, query head) of one kv head. */
@@ -48,6 +51,13 @@ enum {
     CUDA_DECODE_KEYS = 16, // of a warp's tile
     CUDA_DECODE_SPLIT = 512,
     CUDA_DECODE_HEADS = 16, // query heads of a block
+
+    /* latent_attention: one block for so many pairs of (row, head). */
+    CUDA_LATENT_THREADS = 256,
+    CUDA_LATENT_PAIRS = 64,
+    CUDA_LATENT_KEYS = 32, // of a tile, anchored at multiples of this
+    CUDA_LATENT_KEY_MAX = 576,
+    CUDA_LATENT_VALUE_MAX = 512,
 
     CUDA_KV_WRITE_THREADS = 128,
     CUDA_HEAD_DIM_MAX = 256,
@@ -94,7 +104,7 @@ struct kv_write_kernel_args {
 struct attention_kernel_args {
     struct kernel_kv kv;
     const uint16_t *q;        // [rows, q_stride]: the heads come first
-    uint16_t *output;         // [rows, heads, head_dim]
+    uint16_t *output;         // [rows, heads, value_dim]
     const int32_t *positions; // [rows]
     const int32_t *row_starts;
     float *partials; // decode: [sequences, heads, splits, head_dim + 2]: sums, maximum, weight
@@ -103,8 +113,9 @@ struct attention_kernel_args {
     int q_stride;
     int group;
     int head_dim;
-    float scale; // of scores, times log2(e)
-    int window;  // at most CUDA_WINDOW_ALL
+    int value_dim; // of values and outputs
+    float scale;   // of scores, times log2(e)
+    int window;    // at most CUDA_WINDOW_ALL
     int is_bidirectional;
     int skips_single; // prefill: sequences of one row are decode_attention's
 };
@@ -119,6 +130,25 @@ struct merge_attention_kernel_args {
     int heads;
     int head_dim;
     int window;
+};
+
+/* As struct latent_write_args. One block a row. */
+struct latent_write_kernel_args {
+    struct kernel_kv kv;
+    const float *rotations; // [rows, (head_dim - latent) / 2, 2]
+    const uint16_t *keys;   // [rows, head_dim]
+    const float *norm;      // [latent]
+    const uint16_t *q;      // [rows, heads, q_width]
+    uint16_t *absorbed;     // [rows, heads, head_dim]
+    const int32_t *positions;
+    const int32_t *row_starts;
+    int sequences;
+    int heads;
+    int head_dim;
+    int latent;
+    int q_width;
+    int is_interleaved;
+    float epsilon;
 };
 
 /* The head dimension that kernels are compiled for; 0: none. */

@@ -124,15 +124,14 @@ static __device__ __forceinline__ void query_rows_start(query_rows &rows, int li
 }
 
 /* scores += queries keys^T: MT times 16 queries from shared memory, NT times 8 keys. */
-template <int HD, int MT, int NT>
+template <int HD, int MT, int NT, int STRIDE = tile_stride<HD>()>
 static __device__ __forceinline__ void add_keys(float (&scores)[MT][NT][4], const uint16_t *queries,
                                                 const uint16_t *keys)
 {
-    constexpr int STRIDE = tile_stride<HD>();
     int lane = lane_index();
     const uint16_t *query = queries + lane % 16 * STRIDE + lane / 16 * 8;
     const uint16_t *key = keys + (lane % 8 + lane / 16 * 8) * STRIDE + lane / 8 % 2 * 8;
-#pragma unroll
+#pragma unroll 2
     for (int d = 0; d < HD; d += 16) {
         uint32_t a[MT][4];
 #pragma unroll
@@ -245,12 +244,11 @@ weigh_tile(float (&scores)[NT][4], uint32_t (&probabilities)[NT][2], float (&out
 }
 
 /* output += probabilities values: [16 MT, HD] += [16 MT, 8 NT] [8 NT, HD]. */
-template <int HD, int MT, int NT>
+template <int HD, int MT, int NT, int STRIDE = tile_stride<HD>()>
 static __device__ __forceinline__ void multiply_values(float (&output)[MT][HD / 8][4],
                                                        const uint32_t (&probabilities)[MT][NT][2],
                                                        const uint16_t *values)
 {
-    constexpr int STRIDE = tile_stride<HD>();
     int lane = lane_index();
     const uint16_t *value = values + lane % 16 * STRIDE + lane / 16 * 8;
 #pragma unroll

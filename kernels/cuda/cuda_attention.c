@@ -32,8 +32,8 @@ static struct kv_layout layout_of(const struct attention_shape *shape)
     bool is_latent = shape->latent > 0; // without values
     struct kv_layout layout = {.values = rows};
     layout.key_scales = is_latent ? rows : 2 * rows;
-    layout.value_scales = layout.key_scales + scales;
-    layout.bytes = (layout.value_scales + (is_latent ? 0 : scales) + 15) / 16 * 16;
+    layout.value_scales = is_latent ? rows : layout.key_scales + scales;
+    layout.bytes = (layout.value_scales + scales + 15) / 16 * 16;
     return layout;
 }
 
@@ -214,6 +214,29 @@ static enum kernel_status launch_decode(struct cuda_backend *cuda, const struct 
     return status == KERNEL_OK && kernel->splits > 1 ? launch_merge(cuda, kernel) : status;
 }
 
+/* All rows take one way, so a row's result never depends on others. */
+static enum kernel_status launch_latent(struct cuda_backend *cuda,
+                                        struct attention_kernel_args *kernel, int rows)
+{
+    if (kernel->kv.kv_heads != 1 || kernel->head_dim > CUDA_LATENT_KEY_MAX ||
+        kernel->value_dim > CUDA_LATENT_VALUE_MAX) {
+        return KERNEL_BAD_SHAPE;
+    }
+    bool is_fp8 = kernel->kv.is_fp8 != 0;
+    size_t tile = tile_bytes(CUDA_LATENT_KEYS, CUDA_LATENT_KEY_MAX);
+    size_t raw = (size_t)CUDA_LATENT_KEYS * (CUDA_LATENT_KEY_MAX + 2 * sizeof(float));
+    size_t scores = (size_t)CUDA_LATENT_PAIRS * (CUDA_LATENT_KEYS + 4) * sizeof(float);
+    struct cuda_grid grid = {
+        .x = (unsigned)((int64_t)rows * kernel->group / CUDA_LATENT_PAIRS + kernel->sequences),
+        .threads = CUDA_LATENT_THREADS,
+        .shared_bytes = (unsigned)(tile_bytes(CUDA_LATENT_PAIRS, CUDA_LATENT_KEY_MAX) + scores +
+                                   (is_fp8 ? tile + 2 * raw : 2 * tile)),
+    };
+    kernel->skips_single = 0;
+    return cuda_launch(cuda, is_fp8 ? CUDA_LATENT_ATTENTION_FP8 : CUDA_LATENT_ATTENTION, &grid,
+                       kernel, sizeof(*kernel));
+}
+
 enum kernel_status cuda_attention(struct backend *backend, const struct attention_args *args)
 {
     struct cuda_backend *cuda = cuda_of(backend);
@@ -225,8 +248,10 @@ enum kernel_status cuda_attention(struct backend *backend, const struct attentio
         .positions = cuda_step_ints(step, step->positions),
         .row_starts = cuda_step_ints(step, step->row_starts),
         .sequences = step->sequences,
-        .q_stride = (shape->heads + 2 * shape->kv_heads) * shape->head_dim,
+        .q_stride = (shape->latent > 0 ? shape->heads : shape->heads + 2 * shape->kv_heads) *
+                    shape->head_dim,
         .head_dim = shape->head_dim,
+        .value_dim = shape->latent > 0 ? shape->latent : shape->head_dim,
         .scale = args->scale * LOG2_E,
         .window =
             args->window > 0 && args->window < CUDA_WINDOW_ALL ? args->window : CUDA_WINDOW_ALL,
@@ -237,10 +262,13 @@ enum kernel_status cuda_attention(struct backend *backend, const struct attentio
     if (status != KERNEL_OK) {
         return status;
     }
-    if (cuda_compiled_head_dim(shape->head_dim) == 0 || shape->latent > 0) {
+    kernel.group = shape->heads / shape->kv_heads;
+    if (shape->latent > 0) {
+        return launch_latent(cuda, &kernel, step->rows);
+    }
+    if (cuda_compiled_head_dim(shape->head_dim) == 0) {
         return KERNEL_BAD_SHAPE;
     }
-    kernel.group = shape->heads / shape->kv_heads;
     if (cuda->is_batch_invariant || step->rows > step->sequences) {
         status = launch_prefill(cuda, &kernel, step->rows);
     }

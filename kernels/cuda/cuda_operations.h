@@ -10,6 +10,7 @@ enum kernel_status cuda_rope_kv_write(struct backend *backend,
                                       const struct rope_kv_write_args *args);
 enum kernel_status cuda_attention(struct backend *backend, const struct attention_args *args);
 
+enum kernel_status cuda_latent_write(struct backend *backend, const struct latent_write_args *args);
 enum kernel_status cuda_expert_route(struct backend *backend, const struct expert_route_args *args);
 enum kernel_status cuda_expert_linear(struct backend *backend,
                                       const struct expert_linear_args *args);

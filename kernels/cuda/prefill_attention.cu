@@ -15,147 +15,10 @@
  * much for 128 and be bound by shared memory, which gives 128 bytes a clock against 1024 (sm_80) or
  * 2048 (sm_90) bf16 multiplications (CUDA C programming guide, compute capabilities; NVIDIA H100
  * white paper). Above, the sums of 32 queries do not fit into registers.
- *
- * Blocks are numbered so that no list of tiles is needed: those of sequence s begin at
- * row_starts[s] * group / pairs + s, which leaves every sequence room for its last, partial tile. A
- * block past its sequence's pairs ends at once. Tiles of a sequence run from its end, where most
- * keys are seen, so that the long ones start early.
  */
-#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/query_block.cuh"
 
 enum { KEYS = CUDA_PREFILL_KEYS, THREADS = CUDA_PREFILL_THREADS, NT = KEYS / 8 };
-
-/* The pairs of a block, and which of the cache they see. */
-struct query_block {
-    int sequence;
-    int first_row; // of the sequence
-    int last_row;
-    int first; // pair, of the sequence's
-    int count; // pairs; 0: nothing to do
-};
-
-static __device__ __forceinline__ query_block find_block(const attention_kernel_args &args,
-                                                         int pairs)
-{
-    int index = (int)blockIdx.x;
-    auto first_tile = [&](int s) {
-        return (int)((int64_t)args.row_starts[s] * args.group / pairs) + s;
-    };
-    query_block block;
-    block.sequence = sequence_at(args.sequences, index, first_tile);
-    block.first_row = args.row_starts[block.sequence];
-    block.last_row = args.row_starts[block.sequence + 1] - 1;
-    int rows = block.last_row + 1 - block.first_row;
-    int total = rows * args.group;
-    int tile = (total + pairs - 1) / pairs - 1 - (index - first_tile(block.sequence));
-    block.first = tile * pairs;
-    block.count = tile < 0 ? 0 : min(pairs, total - block.first);
-    if (args.skips_single && rows == 1) {
-        block.count = 0;
-    }
-    return block;
-}
-
-/* The last position that a pair of the block sees; -1 past its end. */
-static __device__ __forceinline__ int pair_limit(const attention_kernel_args &args,
-                                                 const query_block &block, int pair)
-{
-    if (pair >= block.count) {
-        return -1;
-    }
-    int row = block.first_row + (block.first + pair) / args.group;
-    return args.positions[args.is_bidirectional ? block.last_row : row];
-}
-
-/* Numbers from the start of q, or of the output, to a pair's head. */
-static __device__ __forceinline__ int64_t pair_offset(const attention_kernel_args &args,
-                                                      const query_block &block, int pair,
-                                                      int stride)
-{
-    int at = block.first + pair;
-    int row = block.first_row + at / args.group;
-    int head = (int)blockIdx.y * args.group + at % args.group;
-    return (int64_t)row * stride + head * args.head_dim;
-}
-
-/* Brings the block's queries to shared memory, zeros where there are none and behind head_dim. */
-template <int HD, int PAIRS>
-static __device__ __forceinline__ void fetch_queries(const attention_kernel_args &args,
-                                                     const query_block &block, uint16_t *target)
-{
-    bool is_aligned = args.head_dim % 8 == 0 && args.q_stride % 8 == 0;
-#pragma unroll 4
-    for (int i = (int)threadIdx.x; i < PAIRS * (HD / 8); i += THREADS) {
-        int pair = i / (HD / 8);
-        int d = i % (HD / 8) * 8;
-        int count = pair < block.count ? max(0, min(8, args.head_dim - d)) : 0;
-        const uint16_t *from =
-            count == 0 ? args.q : args.q + pair_offset(args, block, pair, args.q_stride) + d;
-        uint16_t *to = target + pair * tile_stride<HD>() + d;
-        if (is_aligned) {
-            copy_async(to, from, 2 * count);
-        } else {
-            for (int j = 0; j < 8; j++) {
-                to[j] = j < count ? from[j] : (uint16_t)0;
-            }
-        }
-    }
-}
-
-/* The tiles that some query of a range of pairs sees, and those that all see whole. */
-struct tile_range {
-    int low;  // the last position that the first pair sees
-    int high; // that the last pair sees; -1: there are no pairs
-    int window;
-
-    __device__ __forceinline__ bool meets(int first) const
-    {
-        return first <= high && first + KEYS > low - window + 1;
-    }
-    __device__ __forceinline__ bool sees_all(int first) const
-    {
-        return first + KEYS - 1 <= low && first > high - window;
-    }
-};
-
-static __device__ __forceinline__ tile_range range_of(const attention_kernel_args &args,
-                                                      const query_block &block, int first,
-                                                      int count)
-{
-    tile_range range;
-    int last = min(first + count, block.count) - 1;
-    range.low = pair_limit(args, block, first);
-    range.high = last < first ? -1 : pair_limit(args, block, last);
-    range.window = args.window;
-    return range;
-}
-
-/* Divides by the rows' weights and writes the queries that there are. */
-template <int HD>
-static __device__ __forceinline__ void
-write_rows(const attention_kernel_args &args, const query_block &block, int first_pair,
-           const float (&output)[HD / 8][4], const query_rows &rows)
-{
-    int heads = (int)gridDim.y * args.group;
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-        float sum = row_sum(rows.sum[half]);
-        int pair = first_pair + lane_index() / 4 + half * 8;
-        if (pair >= block.count) {
-            continue;
-        }
-        uint16_t *target = args.output + pair_offset(args, block, pair, heads * args.head_dim);
-        float inverse = 1.0f / sum;
-#pragma unroll
-        for (int n = 0; n < HD / 8; n++) {
-            int d = n * 8 + lane_index() % 4 * 2;
-            if (d < args.head_dim) {
-                *reinterpret_cast<uint32_t *>(target + d) =
-                    bf16_pair(output[n][half * 2] * inverse, output[n][half * 2 + 1] * inverse);
-            }
-        }
-    }
-}
 
 /* The block's shared memory. */
 template <int HD, int PAIRS, bool FP8> struct prefill_memory {
@@ -206,14 +69,14 @@ template <int HD, bool FP8> static __device__ __forceinline__ void arrive(const 
 template <int HD, int MT> struct warp_queries {
     query_rows rows[MT];
     float output[MT][HD / 8][4];
-    tile_range range;
+    tile_range<KEYS> range;
     int first_pair;
 
     __device__ __forceinline__ warp_queries(const attention_kernel_args &args,
                                             const query_block &block)
     {
         first_pair = warp_index() * MT * 16;
-        range = range_of(args, block, first_pair, MT * 16);
+        range = range_of<KEYS>(args, block, first_pair, MT * 16);
 #pragma unroll
         for (int m = 0; m < MT; m++) {
             int pair = first_pair + m * 16 + lane_index() / 4;
@@ -236,10 +99,10 @@ static __device__ __forceinline__ void prefill(const attention_kernel_args &args
         return;
     }
     const prefill_memory<HD, PAIRS, FP8> memory;
-    const tile_range range = range_of(args, block, 0, PAIRS);
+    const tile_range range = range_of<KEYS>(args, block, 0, PAIRS);
     const tile_source source = {&args.kv, block.sequence, (int)blockIdx.y, range.high + 1};
     int first = max(0, range.low - args.window + 1) / KEYS * KEYS;
-    fetch_queries<HD, PAIRS>(args, block, memory.queries);
+    fetch_queries<HD, PAIRS, THREADS>(args, block, memory.queries);
     memory.fetch_keys(source, first);
     copy_commit();
     warp_queries<HD, MT> mine(args, block);
@@ -272,7 +135,7 @@ static __device__ __forceinline__ void prefill(const attention_kernel_args &args
     }
 #pragma unroll
     for (int m = 0; m < MT; m++) {
-        write_rows<HD>(args, block, mine.first_pair + m * 16, mine.output[m], mine.rows[m]);
+        write_rows<HD>(args, block, mine.first_pair + m * 16, 0, mine.output[m], mine.rows[m]);
     }
 }
 

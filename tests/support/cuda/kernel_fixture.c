@@ -122,6 +122,7 @@ struct backend *kernel_fixture_open(bool is_batch_invariant)
         .kv_block_bytes = cuda_kv_block_bytes,
         .rope_kv_write = cuda_rope_kv_write,
         .attention = cuda_attention,
+        .latent_write = cuda_latent_write,
         .expert_route = cuda_expert_route,
         .expert_linear = cuda_expert_linear,
         .expert_combine = cuda_expert_combine,
