@@ -1,4 +1,5 @@
-/* backend: where numbers are computed. One table of operations, behind which a device stands: cpu/.
+/* backend: where numbers are computed. One table of operations, behind which a device stands: cpu/
+ * or cuda/.
  *
  * Memory is the device's: a `struct device_buffer` is only a handle, filled by copy_in and read by
  * copy_out. Activations are [rows, width] in the backend's own element type of `activation_bytes`;
@@ -39,7 +40,8 @@ struct backend;
 struct device_buffer; // bytes on the device
 struct weight;        // a matrix, packed for `linear`
 
-enum weight_format { WEIGHTS_AUTO, WEIGHTS_F32, WEIGHTS_BF16, WEIGHTS_INT8 };
+/* FP8 is E4M3 with a scale for each output, and for each row of inputs. */
+enum weight_format { WEIGHTS_AUTO, WEIGHTS_F32, WEIGHTS_BF16, WEIGHTS_INT8, WEIGHTS_FP8 };
 
 /* One tensor of a safetensors file; several stacked make one weight (q, k, v; gate, up). */
 struct weight_part {
@@ -82,7 +84,7 @@ struct attention_shape {
     int head_dim; // of q and k
     int latent;   // 0: values are as wide as keys; else a value is its key's first `latent` numbers
     int block_tokens;         // positions of one KV block
-    enum kv_format kv_format; // AUTO: f32, of CUDA bf16
+    enum kv_format kv_format; // AUTO: f32 on the CPU, bf16 on a GPU
 };
 
 struct embed_args {
@@ -295,8 +297,15 @@ struct backend_operations {
                                    const struct device_buffer *source, size_t offset, size_t bytes);
     enum kernel_status (*synchronize)(struct backend *backend);
 
+    /* Bytes that buffers can still have, a reserve for steps taken off; 0: as many as the host has.
+     */
+    size_t (*memory_left)(const struct backend *backend);
+
     /* WEIGHTS_AUTO becomes the backend's choice; KERNEL_NO_DEVICE if a format cannot be. */
     enum kernel_status (*weight_format)(const struct backend *backend, enum weight_format *format);
+    /* Likewise KV_AUTO, beside weights of a format that is not AUTO. */
+    enum kernel_status (*kv_format)(const struct backend *backend, enum weight_format weights,
+                                    enum kv_format *format);
     enum kernel_status (*weight_open)(struct backend *backend, const struct weight_source *source,
                                       struct weight **weight_out);
     void (*weight_close)(struct backend *backend, struct weight *weight); // accepts NULL
@@ -341,15 +350,19 @@ struct backend_operations {
     enum kernel_status (*sample)(struct backend *backend, const struct sample_args *args);
 };
 
+/* AUTO: CUDA where all of it is there, else the CPU. */
+enum backend_device { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA };
+
 /* What every backend starts with. */
 struct backend {
     const struct backend_operations *ops;
     size_t activation_bytes;
-    char description[64];    // "cpu avx512 onednn 2.6.3, 2 threads": for logs and served_by
-    const char *auto_reason; // why weight_format makes of AUTO what it makes: for logs; or NULL
+    enum backend_device device; // not AUTO
+    char description[80];       // "cpu avx512 onednn 2.6.3, 2 threads": for logs and served_by
+    char passed_over[200];      // why AUTO has not taken a GPU, or empty: for logs
+    const char *auto_reason;    // why weight_format makes of AUTO what it makes: for logs; or NULL
 };
 
-enum backend_device { BACKEND_AUTO, BACKEND_CPU };
 /* Each as if the processor had no more. AMX is there where oneDNN is. */
 enum backend_isa { ISA_AUTO, ISA_AMX, ISA_AVX512_VNNI, ISA_AVX512, ISA_AVX2, ISA_PORTABLE };
 
@@ -358,6 +371,9 @@ struct backend_options {
     enum backend_isa isa; // of the CPU backend; one that the machine lacks is an error
     int threads;          // of the CPU backend, the caller's included; 0: one per processor
     bool without_onednn;  // own matrix products even where oneDNN is built in
+
+    double memory_utilization; // of a GPU: the share of its memory that may be used; 0: 0.9
+    bool batch_invariant;      // of a GPU: row invariance also there, for some speed
 };
 
 MUST_CHECK bool backend_open(const struct backend_options *options, struct backend **backend_out,

@@ -106,6 +106,8 @@ static const char *weights_name(enum weight_format format)
         return "bf16";
     case WEIGHTS_INT8:
         return "int8";
+    case WEIGHTS_FP8:
+        return "fp8";
     case WEIGHTS_F32:
     case WEIGHTS_AUTO:
         break;
@@ -126,7 +128,7 @@ static void fill_served_by(const struct local *local, struct local_model *model)
         .model = bytes_of(model->name),
         .weights_hash = bytes_of(model->weights_hash),
         .weights_format = bytes_of(weights_name(model_weights(model->model))),
-        .backend = bytes_of("cpu"),
+        .backend = bytes_of(local->backend->device == BACKEND_CUDA ? "cuda" : "cpu"),
         .device = bytes_of(local->backend->description),
         .version = bytes_of(MILLRACE_VERSION),
     };

@@ -106,6 +106,12 @@ static enum kernel_status cpu_synchronize(struct backend *backend)
     return KERNEL_OK;
 }
 
+static size_t cpu_memory_left(const struct backend *backend)
+{
+    (void)backend;
+    return 0;
+}
+
 static const struct backend_operations cpu_operations = {
     .close = cpu_close,
     .buffer_open = cpu_buffer_open,
@@ -113,7 +119,9 @@ static const struct backend_operations cpu_operations = {
     .copy_in = cpu_copy_in,
     .copy_out = cpu_copy_out,
     .synchronize = cpu_synchronize,
+    .memory_left = cpu_memory_left,
     .weight_format = cpu_weight_format,
+    .kv_format = cpu_kv_format,
     .weight_open = cpu_weight_open,
     .weight_close = cpu_weight_close,
     .table_open = cpu_table_open,
@@ -173,6 +181,7 @@ bool cpu_backend_open(const struct backend_options *options, struct backend **ba
     }
     cpu->base.ops = &cpu_operations;
     cpu->base.activation_bytes = sizeof(float);
+    cpu->base.device = BACKEND_CPU;
     int threads = options->threads == 0 ? processors() : options->threads;
     if (!choose_isa(cpu, options, threads)) {
         cpu_close(&cpu->base);

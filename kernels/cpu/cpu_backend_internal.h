@@ -114,6 +114,8 @@ void cpu_int8_product(const struct cpu_backend *cpu, const struct int8_product *
 /* What WEIGHTS_AUTO becomes, and why. */
 enum weight_format cpu_auto_format(const struct cpu_backend *cpu, const char **reason_out);
 enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_format *format);
+enum kernel_status cpu_kv_format(const struct backend *backend, enum weight_format weights,
+                                 enum kv_format *format);
 enum kernel_status cpu_weight_open(struct backend *backend, const struct weight_source *source,
                                    struct weight **weight_out);
 void cpu_weight_close(struct backend *backend, struct weight *weight);

@@ -39,7 +39,17 @@ enum kernel_status cpu_weight_format(const struct backend *backend, enum weight_
         const char *reason = NULL;
         *format = cpu_auto_format(cpu, &reason);
     }
-    return KERNEL_OK;
+    return *format == WEIGHTS_FP8 ? KERNEL_NO_DEVICE : KERNEL_OK;
+}
+
+enum kernel_status cpu_kv_format(const struct backend *backend, enum weight_format weights,
+                                 enum kv_format *format)
+{
+    (void)backend;
+    if (*format == KV_AUTO) {
+        *format = weights == WEIGHTS_F32 ? KV_F32 : KV_BF16;
+    }
+    return *format == KV_FP8 ? KERNEL_NO_DEVICE : KERNEL_OK;
 }
 
 void cpu_weight_close(struct backend *backend, struct weight *weight)
@@ -76,6 +86,7 @@ size_t cpu_panel_bytes(const struct cpu_backend *cpu, const struct weight *weigh
     case WEIGHTS_BF16:
         return columns * (size_t)cpu->kernels->panel_columns * sizeof(uint16_t);
     case WEIGHTS_F32:
+    case WEIGHTS_FP8:
     case WEIGHTS_AUTO:
         break;
     }

@@ -64,6 +64,15 @@ static enum kernel_status upload_group(struct cuda_backend *cuda, const struct s
     return status;
 }
 
+/* What the row takes of the upload ring, whose places are multiples of 256 bytes. */
+static size_t upload_bytes(const struct sample_params *params, int vocabulary)
+{
+    enum { UNIT = 256 };
+    size_t mask = params->allowed == NULL ? 0 : (size_t)vocabulary / 8 + UNIT;
+    size_t counts = (size_t)params->output_counts_count * sizeof(struct token_count);
+    return mask + counts + UNIT + sizeof(struct kernel_sample_row);
+}
+
 enum kernel_status cuda_sample(struct backend *backend, const struct sample_args *args)
 {
     struct cuda_backend *cuda = cuda_of(backend);
@@ -78,8 +87,13 @@ enum kernel_status cuda_sample(struct backend *backend, const struct sample_args
         return KERNEL_BAD_SHAPE;
     }
     size_t edits = 0;
+    size_t uploads_bytes = 0;
     for (int i = 0; i < args->rows; i++) {
         edits += is_edited(&args->params[i]);
+        uploads_bytes += upload_bytes(&args->params[i], args->vocabulary);
+    }
+    if (uploads_bytes > CUDA_UPLOADS_BYTES_MAX) {
+        return KERNEL_OUT_OF_MEMORY; // half as many rows may do
     }
     void *scratch = NULL;
     if (edits > 0) {

@@ -16,6 +16,7 @@
 /* CUresult. Only what is told apart has a name. */
 enum cuda_result {
     CUDA_OK = 0,
+    CUDA_ERROR_INVALID_VALUE = 1,
     CUDA_ERROR_OUT_OF_MEMORY = 2,
     CUDA_ERROR_INSUFFICIENT_DRIVER = 35,
     CUDA_ERROR_NO_DEVICE = 100,
@@ -31,8 +32,11 @@ enum {
     CUDA_FUNCTION_SHARED_BYTES_MAX = 8,
     CUDA_STREAM_NON_BLOCKING = 1,
     CUDA_EVENT_WITHOUT_TIME = 2,
-    CUDA_CAPTURE_THREAD = 1,
 };
+
+/* What stands before each value in cuLaunchKernel's `extra`, which ends with NULL. */
+#define CUDA_LAUNCH_BUFFER 1 // arguments as they lie in memory
+#define CUDA_LAUNCH_BYTES 2  // a pointer to their size_t
 
 struct cuda_context;
 struct cuda_module;

@@ -7,4 +7,5 @@ set(CUDA_KERNEL_SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/latent_attention.cu
     ${CMAKE_CURRENT_LIST_DIR}/latent_write.cu
     ${CMAKE_CURRENT_LIST_DIR}/prefill_attention.cu
+    ${CMAKE_CURRENT_LIST_DIR}/rows.cu
     ${CMAKE_CURRENT_LIST_DIR}/sample.cu)

@@ -75,17 +75,17 @@ bool model_open(const char *path, struct backend *backend, const struct model_op
     model->backend = backend;
     model->block_tokens = options->block_tokens;
     model->format = options->weights;
+    model->kv_format = options->kv_format;
     if (!model_config_load(path, &model->config, error) ||
         !model_check(backend->ops->weight_format(backend, &model->format), "weight format",
                      error) ||
+        !model_check(backend->ops->kv_format(backend, model->format, &model->kv_format),
+                     "kv cache format", error) ||
         !open_weights(path, options, model, error) ||
         (!model->config.encoder.is_encoder && !open_frequencies(model, error))) {
         model_close(model);
         return false;
     }
-    model->kv_format = options->kv_format != KV_AUTO  ? options->kv_format
-                       : model->format == WEIGHTS_F32 ? KV_F32
-                                                      : KV_BF16;
     *model_out = model;
     return true;
 }

@@ -22,7 +22,9 @@ void model_runner_open(struct model_runner *runner, const char *path,
         .adapter = options->adapter,
         .block_tokens = options->block_tokens == 0 ? RUNNER_BLOCK_TOKENS : options->block_tokens,
     };
-    check(backend_open(&options->backend, &runner->backend, &error), &error);
+    check((options->open == NULL ? backend_open : options->open)(&options->backend,
+                                                                 &runner->backend, &error),
+          &error);
     check(model_open(path, runner->backend, &model_options, &runner->model, &error), &error);
     const struct model_config *config = model_get_config(runner->model);
     runner->vocabulary = config->vocabulary;

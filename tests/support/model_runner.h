@@ -24,6 +24,9 @@ struct runner_options {
     enum weight_format weights; // AUTO: f32
     enum kv_format kv_format;
     const char *adapter; // or NULL
+    /* NULL: backend_open */
+    bool (*open)(const struct backend_options *options, struct backend **backend_out,
+                 struct error *error);
 };
 
 /* Ends the test with a message on failure. Room for one sequence of the whole context. */

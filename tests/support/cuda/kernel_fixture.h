@@ -1,5 +1,5 @@
-/* kernel_fixture: launches the CUDA back end's kernels in the emulation, without a driver. Ends the
- * test where the emulation finds a mistake. */
+/* kernel_fixture: the CUDA back end over the emulated device, and activations for it. A mistake
+ * that the emulation finds is printed, and loses the device. */
 #ifndef TESTS_SUPPORT_CUDA_KERNEL_FIXTURE_H
 #define TESTS_SUPPORT_CUDA_KERNEL_FIXTURE_H
 
@@ -7,7 +7,7 @@
 
 #include "kernels/backend.h"
 
-/* A back end with buffers and the operations that launch kernels. Closed with its own close. */
+/* Ends the test on failure. */
 struct backend *kernel_fixture_open(bool is_batch_invariant);
 
 /* A buffer of bf16 from f32, and back. */
