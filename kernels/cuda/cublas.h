@@ -1,8 +1,8 @@
 /* cublas: the functions of cuBLASLt that the back end needs, as a table: that of the library,
  * opened when the program runs, or one that a test has filled.
  *
- * What is declared here is NVIDIA's binary interface (cublasLt.h of CUDA 12.9 and 13.0, which agree
- * in it).
+ * What is declared here is NVIDIA's binary interface as cublasLt.h of CUDA 13 has it (cuBLAS
+ * 13.1.0.3). Version 12 is taken to agree; that was not checked against its header.
  */
 #ifndef KERNELS_CUDA_CUBLAS_H
 #define KERNELS_CUDA_CUBLAS_H
