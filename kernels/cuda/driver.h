@@ -1,8 +1,8 @@
 /* driver: the functions of the CUDA driver that the back end needs, as a table: that of
  * libcuda.so.1, opened when the program runs, or one that a test has filled.
  *
- * What is declared here is NVIDIA's stable binary interface as cuda.h of CUDA 13.0 has it, so that no
- * CUDA header is needed. Handles are opaque pointers.
+ * What is declared here is NVIDIA's stable binary interface as cuda.h of CUDA 13.0 has it, so that
+ * no CUDA header is needed. Handles are opaque pointers.
  */
 #ifndef KERNELS_CUDA_DRIVER_H
 #define KERNELS_CUDA_DRIVER_H
