@@ -1,8 +1,6 @@
 /* backend: chooses who computes. */
 #include "kernels/backend.h"
 
-#include <stdio.h>
-
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/cuda_backend.h"
 
@@ -23,28 +21,11 @@ const char *kernel_status_text(enum kernel_status status)
     return "unknown status";
 }
 
-static bool open_best(const struct backend_options *options, struct backend **backend_out,
-                      struct error *error)
-{
-    struct error cause = {0};
-    if (cuda_backend_open(options, backend_out, &cause)) {
-        return true;
-    }
-    if (!cpu_backend_open(options, backend_out, error)) {
-        return false;
-    }
-    struct backend *backend = *backend_out;
-    (void)snprintf(backend->passed_over, sizeof(backend->passed_over), "%.*s",
-                   (int)sizeof(backend->passed_over) - 1, cause.message);
-    return true;
-}
-
 bool backend_open(const struct backend_options *options, struct backend **backend_out,
                   struct error *error)
 {
     switch (options->device) {
     case BACKEND_AUTO:
-        return open_best(options, backend_out, error);
     case BACKEND_CPU:
         return cpu_backend_open(options, backend_out, error);
     case BACKEND_CUDA:

@@ -350,7 +350,8 @@ struct backend_operations {
     enum kernel_status (*sample)(struct backend *backend, const struct sample_args *args);
 };
 
-/* AUTO: CUDA where all of it is there, else the CPU. */
+/* AUTO: the CPU. The CUDA back end has run in the emulation of the tests only, never on a GPU, so
+ * nothing takes it without being told to. */
 enum backend_device { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA };
 
 /* What every backend starts with. */
@@ -359,7 +360,6 @@ struct backend {
     size_t activation_bytes;
     enum backend_device device; // not AUTO
     char description[80];       // "cpu avx512 onednn 2.6.3, 2 threads": for logs and served_by
-    char passed_over[200];      // why AUTO has not taken a GPU, or empty: for logs
     const char *auto_reason;    // why weight_format makes of AUTO what it makes: for logs; or NULL
 };
 

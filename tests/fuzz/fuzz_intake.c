@@ -98,7 +98,7 @@ static struct scene *scene_once(void)
         scene.setting = (struct delivery_setting){.config = scene.config,
                                                   .codec = codec,
                                                   .group = "group",
-                                                  .responses_count = 3,
+                                                  .results_count = 3,
                                                   .dead_letters_count = 1};
     }
     return &scene;
