@@ -98,6 +98,7 @@ static struct scene *scene_once(void)
         scene.setting = (struct delivery_setting){.config = scene.config,
                                                   .codec = codec,
                                                   .group = "group",
+                                                  .results = scene.config->topics.responses,
                                                   .results_count = 3,
                                                   .dead_letters_count = 1};
     }

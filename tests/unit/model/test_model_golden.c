@@ -12,7 +12,7 @@
 
 static const enum backend_isa isas[] = {ISA_AMX, ISA_AVX512_VNNI, ISA_AVX512, ISA_AVX2,
                                         ISA_PORTABLE};
-enum { ISAS = 4, TOKENS_MAX = 1024 };
+enum { ISAS = sizeof(isas) / sizeof(isas[0]), TOKENS_MAX = 1024 };
 
 static bool has_isa(enum backend_isa isa)
 {
