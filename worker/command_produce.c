@@ -223,9 +223,8 @@ int command_produce(int argc, char **argv)
     struct options options = {
         .name = "produce",
         .arguments = "[FILE...]",
-        .about = "Puts the requests of OpenAI batch files, or of a folder of documents, on a\n"
-                 "topic. Everything is checked before anything is sent; what is invalid is\n"
-                 "told with its line. The run's manifest goes to topics.runs.\n"
+        .about = "Puts requests of OpenAI batch files, or of a folder of documents, on a topic.\n"
+                 "All is checked before anything is sent. The manifest goes to topics.runs.\n"
                  "Exit code: 0 all sent, 1 some invalid or not sent, 2 usage or configuration.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],

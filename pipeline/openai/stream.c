@@ -26,11 +26,16 @@ struct join {
     struct error *error;
 };
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 bool openai_stream_is(struct bytes answer)
 {
     struct sse sse = sse_start(answer);
     size_t at = sse.at;
-    while (at < answer.size && memchr(" \t\r\n", answer.data[at], 4) != NULL) {
+    while (at < answer.size && is_space(answer.data[at])) {
         at++;
     }
     return at < answer.size && answer.data[at] != '{' && answer.data[at] != '[';
@@ -196,6 +201,18 @@ static bool take_choice(struct join *join, json_t *part)
     return true;
 }
 
+static bool take_choices(struct join *join, json_t *parts)
+{
+    size_t i;
+    json_t *part;
+    json_array_foreach (parts, i, part) {
+        if (!take_choice(join, part)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool take_chunk(struct join *join, json_t *chunk)
 {
     if (!json_is_object(chunk)) {
@@ -208,12 +225,8 @@ static bool take_chunk(struct join *join, json_t *chunk)
     json_t *value;
     json_object_foreach (chunk, key, value) {
         if (strcmp(key, "choices") == 0) {
-            size_t i;
-            json_t *part;
-            json_array_foreach (value, i, part) {
-                if (!take_choice(join, part)) {
-                    return false;
-                }
+            if (!take_choices(join, value)) {
+                return false;
             }
         } else if (strcmp(key, "usage") == 0 ? !json_is_null(value)
                                              : json_object_get(join->root, key) == NULL ||
