@@ -58,18 +58,9 @@ typedef bool take_request(struct produce *produce, const struct inference_reques
 
 static bool register_schema(struct produce *produce, struct error *error)
 {
-    if (produce->options->format != WIRE_CONFLUENT) {
-        return true;
-    }
-    const char *url = produce->options->config->registry_url;
-    if (url[0] == '\0') {
-        return error_set(error, ERROR_CONFIG, NULL, NULL,
-                         "the format is confluent, but registry.url is not set");
-    }
-    char subject[300];
-    (void)snprintf(subject, sizeof subject, "%s-value", produce->topic);
-    return registry_register(url, subject, record_schema(RECORD_REQUEST), &produce->schema_id,
-                             error);
+    return produce->options->format != WIRE_CONFLUENT ||
+           registry_register_values(produce->options->config, "the format", produce->topic,
+                                    RECORD_REQUEST, &produce->schema_id, error);
 }
 
 static bool encode(struct produce *produce, const struct inference_request *request,

@@ -339,3 +339,15 @@ bool registry_register(const char *url, const char *subject, struct bytes schema
     free(exchange.body);
     return is_read;
 }
+
+bool registry_register_values(const struct config *config, const char *setting, const char *topic,
+                              enum record_kind kind, uint32_t *id_out, struct error *error)
+{
+    if (config->registry_url[0] == '\0') {
+        return error_set(error, ERROR_CONFIG, NULL, NULL,
+                         "%s is confluent, but registry.url is not set", setting);
+    }
+    char subject[300];
+    (void)snprintf(subject, sizeof subject, "%s-value", topic);
+    return registry_register(config->registry_url, subject, record_schema(kind), id_out, error);
+}

@@ -14,6 +14,7 @@
 #include "schemas/base/bytes.h"
 #include "schemas/base/error.h"
 #include "schemas/records/record_codec.h"
+#include "worker/config.h"
 
 enum registry_state {
     REGISTRY_READY,   // the codec knows the id, or knows why it cannot be used
@@ -45,5 +46,10 @@ MUST_CHECK bool registry_load(const char *url, uint32_t id, struct record_codec 
 /* Registers the schema and gives its id. Blocks; for the start. Thread: any. */
 MUST_CHECK bool registry_register(const char *url, const char *subject, struct bytes schema,
                                   uint32_t *id_out, struct error *error);
+/* Registers the schema of the values of `topic` with registry.url, an error where that is not set:
+ * `setting` is what asks for it. Blocks; for the start. Thread: any. */
+MUST_CHECK bool registry_register_values(const struct config *config, const char *setting,
+                                         const char *topic, enum record_kind kind, uint32_t *id_out,
+                                         struct error *error);
 
 #endif

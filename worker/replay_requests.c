@@ -467,17 +467,9 @@ static bool open_sender(struct replay *replay, struct error *error)
 static bool register_schema(struct replay *replay, struct error *error)
 {
     const struct config *config = replay->options->config;
-    if (config->output_format != FORMAT_CONFLUENT) {
-        return true;
-    }
-    if (config->registry_url[0] == '\0') {
-        return error_set(error, ERROR_CONFIG, NULL, NULL,
-                         "output.format is confluent, but registry.url is not set");
-    }
-    char subject[300];
-    (void)snprintf(subject, sizeof subject, "%s-value", config->topics.replay);
-    return registry_register(config->registry_url, subject, record_schema(RECORD_REQUEST),
-                             &replay->schema_id, error);
+    return config->output_format != FORMAT_CONFLUENT ||
+           registry_register_values(config, "output.format", config->topics.replay, RECORD_REQUEST,
+                                    &replay->schema_id, error);
 }
 
 static bool replay_open(struct replay *replay, struct error *error)

@@ -376,18 +376,10 @@ static bool check_topics(struct worker *worker, struct error *error)
 static bool register_schema(struct worker *worker, struct error *error)
 {
     const struct config *config = worker->config;
-    if (config->output_format != FORMAT_CONFLUENT) {
-        return true;
-    }
-    if (config->registry_url[0] == '\0') {
-        return error_set(error, ERROR_CONFIG, NULL, NULL,
-                         "output.format is confluent, but registry.url is not set");
-    }
-    char subject[300];
     enum record_kind kind = config->mode == MODE_COMPARE ? RECORD_COMPARISON : RECORD_RESPONSE;
-    (void)snprintf(subject, sizeof subject, "%s-value", worker->setting.results);
-    return registry_register(config->registry_url, subject, record_schema(kind),
-                             &worker->setting.schema_id, error);
+    return config->output_format != FORMAT_CONFLUENT ||
+           registry_register_values(config, "output.format", worker->setting.results, kind,
+                                    &worker->setting.schema_id, error);
 }
 
 static bool open_codec(struct worker *worker, struct error *error)

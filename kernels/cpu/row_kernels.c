@@ -10,17 +10,24 @@ INLINE int lanes_left(int count, int i)
     return count - i < LANES ? count - i : LANES;
 }
 
+/* residual += delta (or not, if NULL), of some lanes; gives the new ones. */
+INLINE struct vec add_part(float *residual, const float *delta, int lanes)
+{
+    struct vec x = vec_load_part(residual, lanes);
+    if (delta != NULL) {
+        x = vec_add(x, vec_load_part(delta, lanes));
+        vec_store_part(residual, x, lanes);
+    }
+    return x;
+}
+
 void KERNEL_NAME(add_norm)(float *residual, const float *delta, const float *scale, float *output,
                            int width, float epsilon)
 {
     struct vec squares = vec_zero();
     for (int i = 0; i < width; i += LANES) {
         int lanes = lanes_left(width, i);
-        struct vec x = vec_load_part(residual + i, lanes);
-        if (delta != NULL) {
-            x = vec_add(x, vec_load_part(delta + i, lanes));
-            vec_store_part(residual + i, x, lanes);
-        }
+        struct vec x = add_part(residual + i, delta == NULL ? NULL : delta + i, lanes);
         squares = vec_fma(x, x, squares);
     }
     struct vec factor = vec_set1(1.0f / sqrtf(vec_sum(squares) / (float)width + epsilon));
@@ -38,11 +45,7 @@ void KERNEL_NAME(layer_norm)(float *residual, const float *delta,
     struct vec sums = vec_zero();
     for (int i = 0; i < width; i += LANES) {
         int lanes = lanes_left(width, i);
-        struct vec x = vec_load_part(residual + i, lanes);
-        if (delta != NULL) {
-            x = vec_add(x, vec_load_part(delta + i, lanes));
-            vec_store_part(residual + i, x, lanes);
-        }
+        struct vec x = add_part(residual + i, delta == NULL ? NULL : delta + i, lanes);
         sums = vec_add(sums, x);
     }
     float mean = vec_sum(sums) / (float)width;

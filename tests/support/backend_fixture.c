@@ -95,6 +95,35 @@ void fixture_download(struct backend *backend, void *target, const struct device
     assert_status(backend->ops->copy_out(backend, target, source, 0, bytes));
 }
 
+struct backend *fixture_cpu(void)
+{
+    struct backend_options options = {.device = BACKEND_CPU, .threads = 1, .without_onednn = true};
+    struct backend *backend = NULL;
+    struct error error = {0};
+    if (!backend_open(&options, &backend, &error)) {
+        fail_msg("%s", error.message);
+    }
+    return backend;
+}
+
+struct expert_slots fixture_slots(struct backend *backend, size_t choices, size_t experts)
+{
+    return (struct expert_slots){
+        .rows = fixture_buffer(backend, choices * sizeof(int32_t)),
+        .slots = fixture_buffer(backend, choices * sizeof(int32_t)),
+        .weights = fixture_buffer(backend, choices * sizeof(float)),
+        .starts = fixture_buffer(backend, (experts + 1) * sizeof(int32_t)),
+    };
+}
+
+void fixture_slots_close(struct backend *backend, const struct expert_slots *slots)
+{
+    backend->ops->buffer_close(backend, slots->rows);
+    backend->ops->buffer_close(backend, slots->slots);
+    backend->ops->buffer_close(backend, slots->weights);
+    backend->ops->buffer_close(backend, slots->starts);
+}
+
 struct weight *fixture_weight(struct backend *backend, const float *data, const float *bias,
                               int rows, int columns)
 {

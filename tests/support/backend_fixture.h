@@ -26,6 +26,11 @@ struct device_buffer *fixture_buffer(struct backend *backend, size_t bytes);
 struct device_buffer *fixture_upload(struct backend *backend, const void *data, size_t bytes);
 void fixture_download(struct backend *backend, void *target, const struct device_buffer *source,
                       size_t bytes);
+/* The CPU's own products on one thread, for others to be compared with. */
+struct backend *fixture_cpu(void);
+/* Room for `choices` choices of rows among `experts`. */
+struct expert_slots fixture_slots(struct backend *backend, size_t choices, size_t experts);
+void fixture_slots_close(struct backend *backend, const struct expert_slots *slots);
 /* A plain f32 matrix, [rows, columns], with bias (or NULL). */
 struct weight *fixture_weight(struct backend *backend, const float *data, const float *bias,
                               int rows, int columns);

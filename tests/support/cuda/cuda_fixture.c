@@ -21,6 +21,18 @@ bool cuda_fixture_open_emulated(const struct backend_options *options, struct ba
     return cuda_backend_open_with(&libraries, options, backend_out, error);
 }
 
+struct backend *cuda_fixture_open(const struct emulated_device *device,
+                                  const struct backend_options *options)
+{
+    struct backend *backend = NULL;
+    struct error error = {0};
+    emulated_device_set(device);
+    if (!cuda_fixture_open_emulated(options, &backend, &error)) {
+        fail_msg("%s", error.message);
+    }
+    return backend;
+}
+
 void each_cuda_backend(const struct backend_options *options, void (*test)(struct backend *backend))
 {
     struct error error = {0};

@@ -11,6 +11,11 @@
 MUST_CHECK bool cuda_fixture_open_emulated(const struct backend_options *options,
                                            struct backend **backend_out, struct error *error);
 
+/* The emulated device made `device`; ends the test on failure. */
+struct emulated_device;
+struct backend *cuda_fixture_open(const struct emulated_device *device,
+                                  const struct backend_options *options);
+
 /* Calls `test` on the emulated device with its threads forward, in reverse and shuffled, and on a
  * device if there is one. */
 void each_cuda_backend(const struct backend_options *options,

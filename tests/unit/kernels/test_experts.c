@@ -48,13 +48,7 @@ static void mixture_open(struct mixture *mixture, struct noise *noise)
 {
     struct backend *backend = mixture->backend;
     int experts = mixture->routing->experts;
-    size_t choices = ROWS * TOP_K_MAX * sizeof(int32_t);
-    mixture->slots = (struct expert_slots){
-        .rows = fixture_buffer(backend, choices),
-        .slots = fixture_buffer(backend, choices),
-        .weights = fixture_buffer(backend, choices),
-        .starts = fixture_buffer(backend, (EXPERTS_MAX + 1) * sizeof(int32_t)),
-    };
+    mixture->slots = fixture_slots(backend, ROWS * TOP_K_MAX, EXPERTS_MAX);
     noise_fill(noise, mixture->bias, (size_t)experts);
     mixture->bias_buffer = fixture_upload(backend, mixture->bias, sizeof(mixture->bias));
     for (int e = 0; e < experts; e++) {
@@ -66,10 +60,7 @@ static void mixture_open(struct mixture *mixture, struct noise *noise)
 static void mixture_close(struct mixture *mixture)
 {
     const struct backend_operations *ops = mixture->backend->ops;
-    ops->buffer_close(mixture->backend, mixture->slots.rows);
-    ops->buffer_close(mixture->backend, mixture->slots.slots);
-    ops->buffer_close(mixture->backend, mixture->slots.weights);
-    ops->buffer_close(mixture->backend, mixture->slots.starts);
+    fixture_slots_close(mixture->backend, &mixture->slots);
     ops->buffer_close(mixture->backend, mixture->bias_buffer);
     for (int e = 0; e < mixture->routing->experts; e++) {
         ops->weight_close(mixture->backend, mixture->weights[e]);

@@ -4,62 +4,32 @@
 
 #include "pipeline/openai/request.h"
 #include "tests/support/cmocka.h"
+#include "tests/support/request_fixture.h"
 
 #define EMBEDDINGS(input) "{\"model\":\"m\",\"input\":" input
 
-struct fixture {
-    struct arena *arena;
-    struct openai_request request;
-    struct error error;
-};
-
-static int setup(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    assert_non_null(fixture);
-    fixture->arena = arena_open(1 << 20);
-    assert_non_null(fixture->arena);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-    openai_request_close(&fixture->request);
-    arena_close(fixture->arena);
-    free(fixture);
-    return 0;
-}
-
-static bool parse(struct fixture *fixture, const char *body)
-{
-    openai_request_close(&fixture->request);
-    fixture->error = (struct error){0};
-    return openai_request_parse(ENDPOINT_EMBEDDINGS, bytes_of(body), fixture->arena,
-                                &fixture->request, &fixture->error);
-}
-
 static void test_embeddings_take_texts_and_ids(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     const struct openai_request *request = &fixture->request;
-    assert_true(parse(fixture, EMBEDDINGS("\"one\"") "}"));
+    assert_true(request_fixture_parse(fixture, ENDPOINT_EMBEDDINGS, EMBEDDINGS("\"one\"") "}"));
     assert_int_equal(request->prompts_count, 1);
     assert_false(request->wants_base64);
     assert_int_equal(request->dimensions, 0);
-    assert_true(parse(fixture, EMBEDDINGS("[\"a\",\"b\"]") ",\"encoding_format\":\"base64\","
-                                                           "\"dimensions\":8,\"user\":\"u\"}"));
+    assert_true(
+        request_fixture_parse(fixture, ENDPOINT_EMBEDDINGS,
+                              EMBEDDINGS("[\"a\",\"b\"]") ",\"encoding_format\":\"base64\","
+                                                          "\"dimensions\":8,\"user\":\"u\"}"));
     assert_int_equal(request->prompts_count, 2);
     assert_true(request->wants_base64);
     assert_int_equal(request->dimensions, 8);
-    assert_true(parse(fixture, EMBEDDINGS("[[1,2],[3]]") "}"));
+    assert_true(request_fixture_parse(fixture, ENDPOINT_EMBEDDINGS, EMBEDDINGS("[[1,2],[3]]") "}"));
     assert_int_equal(request->prompts[1].ids_count, 1);
 }
 
 static void test_embeddings_refuse_what_openai_refuses(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     static const struct {
         const char *body;
         const char *param;
@@ -77,7 +47,7 @@ static void test_embeddings_refuse_what_openai_refuses(void **state)
         {EMBEDDINGS("\"a\"") ",\"temperature\":1}", NULL, "is not a parameter"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (parse(fixture, rows[i].body)) {
+        if (request_fixture_parse(fixture, ENDPOINT_EMBEDDINGS, rows[i].body)) {
             fail_msg("accepted: %s", rows[i].body);
         }
         if (strstr(fixture->error.message, rows[i].message) == NULL) {
@@ -91,9 +61,10 @@ static void test_embeddings_refuse_what_openai_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_embeddings_take_texts_and_ids, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_embeddings_refuse_what_openai_refuses, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_embeddings_take_texts_and_ids, request_fixture_setup,
+                                        request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_embeddings_refuse_what_openai_refuses,
+                                        request_fixture_setup, request_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

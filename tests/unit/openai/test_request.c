@@ -9,6 +9,7 @@
 
 #include "pipeline/openai/parse_memory.h"
 #include "tests/support/cmocka.h"
+#include "tests/support/request_fixture.h"
 
 #define DESCRIPTION DATA_DIR "/openai/openapi/openapi.json"
 
@@ -166,47 +167,7 @@ static const struct refusal refusals[] = {
      "messages", ".refusal must be"},
 };
 
-struct fixture {
-    struct arena *arena;
-    struct openai_request request;
-    struct error error;
-};
-
-static int setup(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    assert_non_null(fixture);
-    fixture->arena = arena_open(1 << 20);
-    assert_non_null(fixture->arena);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-    openai_request_close(&fixture->request);
-    arena_close(fixture->arena);
-    free(fixture);
-    return 0;
-}
-
-/* Parses a body of exactly the bytes given, so that the sanitizer sees a read past its end. */
-static bool parse(struct fixture *fixture, enum openai_endpoint endpoint, const char *text)
-{
-    size_t size = strlen(text);
-    char *body = malloc(size + 1);
-    assert_non_null(body);
-    memcpy(body, text, size);
-    openai_request_close(&fixture->request);
-    fixture->error = (struct error){0};
-    bool ok = openai_request_parse(endpoint, (struct bytes){body, size}, fixture->arena,
-                                   &fixture->request, &fixture->error);
-    free(body);
-    return ok;
-}
-
-static bool parse_shape(struct fixture *fixture, enum shape shape, const char *text)
+static bool parse_shape(struct request_fixture *fixture, enum shape shape, const char *text)
 {
     static const struct {
         enum openai_endpoint endpoint;
@@ -223,12 +184,12 @@ static bool parse_shape(struct fixture *fixture, enum shape shape, const char *t
     int length =
         snprintf(body, sizeof body, "%s%s%s", shapes[shape].before, text, shapes[shape].after);
     assert_in_range(length, 0, sizeof body - 1);
-    return parse(fixture, shapes[shape].endpoint, body);
+    return request_fixture_parse(fixture, shapes[shape].endpoint, body);
 }
 
 static void test_refuses_with_code_parameter_and_limit(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         const struct refusal *row = &refusals[i];
         const struct error *error = &fixture->error;
@@ -266,7 +227,7 @@ static void test_takes_what_changes_no_answer(void **state)
         {CHAT, "\"stop\":[]"},
         {CHAT, "\"max_tokens\":5,\"max_completion_tokens\":5"},
     };
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (!parse_shape(fixture, rows[i].shape, rows[i].text)) {
             fail_msg("%s: %s", rows[i].text, fixture->error.message);
@@ -276,9 +237,9 @@ static void test_takes_what_changes_no_answer(void **state)
 
 static void test_fills_defaults(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     const struct openai_request *request = &fixture->request;
-    assert_true(parse(fixture, ENDPOINT_CHAT, CHAT_START "}"));
+    assert_true(request_fixture_parse(fixture, ENDPOINT_CHAT, CHAT_START "}"));
     assert_int_equal(request->endpoint, ENDPOINT_CHAT);
     assert_true(bytes_equal_text(request->model, "m"));
     assert_int_equal(json_array_size(request->messages), 1);
@@ -288,13 +249,13 @@ static void test_fills_defaults(void **state)
                  request->has_seed);
     assert_true(request->repetition_penalty == 1.0);
     assert_int_equal(request->stops_count, 0);
-    assert_true(parse(fixture, ENDPOINT_COMPLETIONS, TEXT_START "}"));
+    assert_true(request_fixture_parse(fixture, ENDPOINT_COMPLETIONS, TEXT_START "}"));
     assert_int_equal(request->max_tokens, 16);
 }
 
 static void test_reads_every_supported_parameter(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     const struct openai_request *request = &fixture->request;
     assert_true(parse_shape(
         fixture, CHAT,
@@ -330,7 +291,7 @@ static struct bytes content_of(const struct openai_request *request, size_t inde
 
 static void test_content_arrives_byte_for_byte(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     assert_true(parse_shape(
         fixture, MESSAGE, "{\"role\":\"user\",\"content\":\" \\u0000\xC3\xA9\\ud83d\\ude00\\n\"}"));
     const char wanted[] = " \0\xC3\xA9\xF0\x9F\x98\x80\n";
@@ -340,7 +301,7 @@ static void test_content_arrives_byte_for_byte(void **state)
 
 static void test_text_parts_become_one_string(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     assert_true(
         parse_shape(fixture, MESSAGE,
                     "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\\u0000\"},"
@@ -350,7 +311,7 @@ static void test_text_parts_become_one_string(void **state)
 
 static void test_developer_becomes_system(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     assert_true(
         parse_shape(fixture, MESSAGE, "{\"role\":\"developer\",\"content\":\"x\",\"name\":\"n\"}"));
     const json_t *message = json_array_get(fixture->request.messages, 0);
@@ -360,7 +321,7 @@ static void test_developer_becomes_system(void **state)
 
 static void test_takes_a_conversation_with_tool_calls(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     const char *text =
         "{\"role\":\"user\",\"content\":\"weather?\"},"
         "{\"role\":\"assistant\",\"content\":null,\"refusal\":null,\"annotations\":[],"
@@ -375,7 +336,7 @@ static void test_takes_a_conversation_with_tool_calls(void **state)
 
 static void test_reads_every_form_of_prompt(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     const struct openai_request *request = &fixture->request;
     assert_true(parse_shape(fixture, PROMPT, "\"\""));
     assert_int_equal(request->prompts_count, 1);
@@ -396,7 +357,7 @@ static void test_reads_every_form_of_prompt(void **state)
 
 static void test_a_full_arena_is_a_request_too_large(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     struct arena *small = arena_open(1);
     char body[4096] = "{\"model\":\"m\",\"prompt\":[1";
     size_t size = strlen(body);
@@ -413,21 +374,21 @@ static void test_a_full_arena_is_a_request_too_large(void **state)
 
 static void test_the_message_of_a_broken_body_does_not_quote_it(void **state)
 {
-    struct fixture *fixture = *state;
-    assert_false(parse(fixture, ENDPOINT_CHAT, "{\"model\": secret}"));
+    struct request_fixture *fixture = *state;
+    assert_false(request_fixture_parse(fixture, ENDPOINT_CHAT, "{\"model\": secret}"));
     assert_null(strstr(fixture->error.message, "secret"));
 }
 
 static void test_depth_is_bounded(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     enum { DEPTH = 100000 };
     char *body = malloc(DEPTH + 64);
     assert_non_null(body);
     int length = snprintf(body, 64, "{\"model\":\"m\",\"metadata\":");
     memset(body + length, '[', DEPTH);
     body[length + DEPTH] = '\0';
-    assert_false(parse(fixture, ENDPOINT_CHAT, body));
+    assert_false(request_fixture_parse(fixture, ENDPOINT_CHAT, body));
     assert_string_equal(fixture->error.code, "invalid_json");
     free(body);
 }
@@ -451,7 +412,7 @@ static void test_knows_the_endpoints_by_their_exact_urls(void **state)
 /* Batch files of others, as they are. */
 static void test_takes_real_batch_files(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     static const char *const paths[] = {DATA_DIR "/openai/batch/batch_input.jsonl",
                                         DATA_DIR "/openai/batch/demo_batch_10.jsonl",
                                         DATA_DIR "/openai/batch/synthetic_100.jsonl"};
@@ -467,7 +428,7 @@ static void test_takes_real_batch_files(void **state)
         while ((line = json_loadf(file, JSON_DISABLE_EOF_CHECK, NULL)) != NULL) {
             char *body = json_dumps(json_object_get(line, "body"), 0);
             assert_non_null(body);
-            if (!parse(fixture, ENDPOINT_CHAT, body)) {
+            if (!request_fixture_parse(fixture, ENDPOINT_CHAT, body)) {
                 fail_msg("%s: %s", body, fixture->error.message);
             }
             free(body);
@@ -482,7 +443,7 @@ static void test_takes_real_batch_files(void **state)
 /* Every member that OpenAI's description gives a request is known to the table. */
 static void test_knows_every_parameter_of_the_openai_description(void **state)
 {
-    struct fixture *fixture = *state;
+    struct request_fixture *fixture = *state;
     if (access(DESCRIPTION, R_OK) != 0) {
         print_message("skipped: %s is absent\n", DESCRIPTION);
         skip();
@@ -568,26 +529,37 @@ static void test_memory_that_is_short_is_never_blamed_on_the_body(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_refuses_with_code_parameter_and_limit, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(test_takes_what_changes_no_answer, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fills_defaults, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_reads_every_supported_parameter, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_content_arrives_byte_for_byte, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_text_parts_become_one_string, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_developer_becomes_system, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_takes_a_conversation_with_tool_calls, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_reads_every_form_of_prompt, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_full_arena_is_a_request_too_large, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_the_message_of_a_broken_body_does_not_quote_it, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_refuses_with_code_parameter_and_limit,
+                                        request_fixture_setup, request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_takes_what_changes_no_answer, request_fixture_setup,
+                                        request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_fills_defaults, request_fixture_setup,
+                                        request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_reads_every_supported_parameter, request_fixture_setup,
+                                        request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_content_arrives_byte_for_byte, request_fixture_setup,
+                                        request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_text_parts_become_one_string, request_fixture_setup,
+                                        request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_developer_becomes_system, request_fixture_setup,
+                                        request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_takes_a_conversation_with_tool_calls,
+                                        request_fixture_setup, request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_reads_every_form_of_prompt, request_fixture_setup,
+                                        request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_full_arena_is_a_request_too_large,
+                                        request_fixture_setup, request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_the_message_of_a_broken_body_does_not_quote_it,
+                                        request_fixture_setup, request_fixture_teardown),
         cmocka_unit_test(test_memory_that_is_short_is_never_blamed_on_the_body),
-        cmocka_unit_test_setup_teardown(test_depth_is_bounded, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_knows_the_endpoints_by_their_exact_urls, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(test_takes_real_batch_files, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_knows_every_parameter_of_the_openai_description, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_depth_is_bounded, request_fixture_setup,
+                                        request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_knows_the_endpoints_by_their_exact_urls,
+                                        request_fixture_setup, request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_takes_real_batch_files, request_fixture_setup,
+                                        request_fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_knows_every_parameter_of_the_openai_description,
+                                        request_fixture_setup, request_fixture_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

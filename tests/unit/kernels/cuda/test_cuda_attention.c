@@ -232,15 +232,6 @@ static float *floats(size_t count)
     return values;
 }
 
-static struct backend *open_cpu(void)
-{
-    struct backend_options options = {.device = BACKEND_CPU, .threads = 1, .without_onednn = true};
-    struct backend *backend = NULL;
-    struct error error = {0};
-    assert_true(backend_open(&options, &backend, &error));
-    return backend;
-}
-
 static float *run_scene(struct backend *backend, const struct scene *scene,
                         const struct numbers *numbers)
 {
@@ -265,7 +256,7 @@ static void check_scene(struct noise *noise, struct scene scene)
     struct numbers numbers = numbers_open(noise, &scene);
     struct scene exact = scene;
     exact.shape.kv_format = KV_F32;
-    float *expected = run_scene(open_cpu(), &exact, &numbers);
+    float *expected = run_scene(fixture_cpu(), &exact, &numbers);
     float *first = NULL;
     size_t count = outputs_count(&scene);
     bool is_fp8 = scene.shape.kv_format == KV_FP8; // one order is enough for the other copies

@@ -14,29 +14,6 @@ static const struct emulated_device hopper = {
 
 static struct noise noise;
 
-static struct backend *open_cpu(void)
-{
-    struct backend_options options = {.device = BACKEND_CPU, .threads = 1};
-    struct backend *backend = NULL;
-    struct error error = {0};
-    if (!backend_open(&options, &backend, &error)) {
-        fail_msg("%s", error.message);
-    }
-    return backend;
-}
-
-static struct backend *open_emulated(const struct emulated_device *device,
-                                     const struct backend_options *options)
-{
-    struct backend *backend = NULL;
-    struct error error = {0};
-    emulated_device_set(device);
-    if (!cuda_fixture_open_emulated(options, &backend, &error)) {
-        fail_msg("%s", error.message);
-    }
-    return backend;
-}
-
 /* Numbers that bf16 holds exactly. */
 static float *new_values(size_t count)
 {
@@ -283,7 +260,7 @@ static void check_scene(struct backend *cuda, struct backend *cpu, int rows, int
 
 static void check_rows(struct backend *cuda)
 {
-    struct backend *cpu = open_cpu();
+    struct backend *cpu = fixture_cpu();
     static const int widths[] = {1, 7, 8, 64, 250, 264, 4100};
     for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
         check_scene(cuda, cpu, widths[i] > 1000 ? 2 : 5, widths[i]);
@@ -342,8 +319,8 @@ static void check_products(const struct emulated_device *device,
                                                    {5, 7, 9, true, true},
                                                    {130, 48, 32, true, true},
                                                    {129, 16, 16, false, true}};
-    struct backend *cuda = open_emulated(device, options);
-    struct backend *cpu = open_cpu();
+    struct backend *cuda = cuda_fixture_open(device, options);
+    struct backend *cpu = fixture_cpu();
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         const struct multiplication *shape = &shapes[i];
         float *matrix = new_values((size_t)shape->outputs * (size_t)shape->columns);
@@ -387,7 +364,7 @@ static void test_fp8_needs_a_device_that_multiplies_it(void **state)
     struct backend_options options = {.device = BACKEND_CUDA};
     struct emulated_device ampere = hopper;
     ampere.capability = 80;
-    struct backend *backend = open_emulated(&ampere, &options);
+    struct backend *backend = cuda_fixture_open(&ampere, &options);
     enum weight_format format = WEIGHTS_FP8;
     assert_int_equal(backend->ops->weight_format(backend, &format), KERNEL_NO_DEVICE);
     format = WEIGHTS_INT8;
@@ -402,7 +379,7 @@ static void check_mlp(enum weight_format format, double tolerance)
 {
     enum { ROWS = 3, INPUTS = 32, WIDTH = 48, OUTPUTS = 16 };
     struct backend_options options = {.device = BACKEND_CUDA};
-    struct backend *backend = open_emulated(&hopper, &options);
+    struct backend *backend = cuda_fixture_open(&hopper, &options);
     float *gate_up = new_values((size_t)2 * WIDTH * INPUTS);
     float *down = new_values((size_t)OUTPUTS * WIDTH);
     float *input = new_values((size_t)ROWS * INPUTS);

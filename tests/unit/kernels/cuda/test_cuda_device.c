@@ -13,24 +13,12 @@
 static const struct emulated_device hopper = {
     .capability = 90, .memory_bytes = (size_t)1 << 30, .devices = 1};
 
-static struct backend *open_emulated(const struct emulated_device *device,
-                                     const struct backend_options *options)
-{
-    struct backend *backend = NULL;
-    struct error error = {0};
-    emulated_device_set(device);
-    if (!cuda_fixture_open_emulated(options, &backend, &error)) {
-        fail_msg("%s", error.message);
-    }
-    return backend;
-}
-
 /* More than the ring of pinned memory holds, so that all of it is used twice. */
 static void test_copies_of_any_size_arrive(void **state)
 {
     (void)state;
     struct backend_options options = {.device = BACKEND_CUDA};
-    struct backend *backend = open_emulated(&hopper, &options);
+    struct backend *backend = cuda_fixture_open(&hopper, &options);
     size_t bytes = (size_t)UPLOAD_RING_BYTES + UPLOAD_BYTES_MAX + 12345;
     unsigned char *data = malloc(bytes);
     unsigned char *back = malloc(bytes);
@@ -59,7 +47,7 @@ static void test_memory_ends_with_an_error_and_comes_back(void **state)
 {
     (void)state;
     struct backend_options options = {.device = BACKEND_CUDA, .memory_utilization = 0.5};
-    struct backend *backend = open_emulated(&hopper, &options);
+    struct backend *backend = cuda_fixture_open(&hopper, &options);
     size_t left = backend->ops->memory_left(backend);
     assert_true(left > 0 && left < hopper.memory_bytes / 2);
     struct device_buffer *most = NULL;
@@ -78,7 +66,7 @@ static void test_a_lost_device_stays_lost(void **state)
     struct emulated_device failing = hopper;
     failing.launches_before = 1;
     failing.launch_result = 700;
-    struct backend *backend = open_emulated(&failing, &options);
+    struct backend *backend = cuda_fixture_open(&failing, &options);
     struct device_buffer *input = fixture_buffer(backend, 64);
     struct device_buffer *output = fixture_buffer(backend, 64);
     assert_status(backend->ops->gelu(backend, input, output, 1, 8));

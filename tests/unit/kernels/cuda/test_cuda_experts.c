@@ -33,29 +33,11 @@ struct routed {
     int32_t starts[EXPERTS_MAX + 1];
 };
 
-static struct expert_slots slots_open(struct backend *backend)
-{
-    return (struct expert_slots){
-        .rows = fixture_buffer(backend, CHOICES_MAX * sizeof(int32_t)),
-        .slots = fixture_buffer(backend, CHOICES_MAX * sizeof(int32_t)),
-        .weights = fixture_buffer(backend, CHOICES_MAX * sizeof(float)),
-        .starts = fixture_buffer(backend, (EXPERTS_MAX + 1) * sizeof(int32_t)),
-    };
-}
-
-static void slots_close(struct backend *backend, const struct expert_slots *slots)
-{
-    backend->ops->buffer_close(backend, slots->rows);
-    backend->ops->buffer_close(backend, slots->slots);
-    backend->ops->buffer_close(backend, slots->weights);
-    backend->ops->buffer_close(backend, slots->starts);
-}
-
 static struct routed route(struct backend *backend, const struct expert_routing *routing,
                            const float *logits, const float *bias)
 {
     static struct routed routed;
-    struct expert_slots slots = slots_open(backend);
+    struct expert_slots slots = fixture_slots(backend, CHOICES_MAX, EXPERTS_MAX);
     size_t experts = (size_t)routing->experts;
     struct device_buffer *logits_buffer =
         fixture_upload(backend, logits, ROWS * experts * sizeof(float));
@@ -73,18 +55,9 @@ static struct routed route(struct backend *backend, const struct expert_routing 
     fixture_download(backend, routed.starts, slots.starts, (experts + 1) * sizeof(int32_t));
     backend->ops->buffer_close(backend, logits_buffer);
     backend->ops->buffer_close(backend, bias_buffer);
-    slots_close(backend, &slots);
+    fixture_slots_close(backend, &slots);
     backend->ops->close(backend);
     return routed;
-}
-
-static struct backend *open_cpu(void)
-{
-    struct backend_options options = {.device = BACKEND_CPU, .threads = 1, .without_onednn = true};
-    struct backend *backend = NULL;
-    struct error error = {0};
-    assert_true(backend_open(&options, &backend, &error));
-    return backend;
 }
 
 static void test_rows_choose_and_stand_as_on_the_cpu(void **state)
@@ -101,7 +74,7 @@ static void test_rows_choose_and_stand_as_on_the_cpu(void **state)
         for (int e = 0; e < routing->experts; e++) {
             logits[e] = 0.25f; // of the first row: all the same
         }
-        struct routed expected = route(open_cpu(), routing, logits, bias);
+        struct routed expected = route(fixture_cpu(), routing, logits, bias);
         for (enum emulation_order order = EMULATION_FORWARD; order <= EMULATION_RANDOM; order++) {
             emulation_set_order(order, 3);
             struct routed actual = route(kernel_fixture_open(false), routing, logits, bias);
@@ -208,7 +181,7 @@ static void check_products(struct noise *noise, bool is_fp8, int columns, int in
     for (size_t i = 0; i < inputs_count; i++) {
         input[i] = fixture_round_bf16(input[i]);
     }
-    struct expert_slots slots = slots_open(backend);
+    struct expert_slots slots = fixture_slots(backend, CHOICES_MAX, EXPERTS_MAX);
     assert_status(backend->ops->copy_in(backend, slots.starts, 0, starts, sizeof(starts)));
     struct device_buffer *from = fixture_upload_bf16(backend, input, inputs_count);
     struct device_buffer *to = fixture_buffer(backend, outputs_count * sizeof(uint16_t));
@@ -235,7 +208,7 @@ static void check_products(struct noise *noise, bool is_fp8, int columns, int in
     }
     backend->ops->buffer_close(backend, from);
     backend->ops->buffer_close(backend, to);
-    slots_close(backend, &slots);
+    fixture_slots_close(backend, &slots);
     backend->ops->close(backend);
     free(input);
     free(output);
@@ -256,7 +229,7 @@ static void test_each_row_is_multiplied_with_its_expert(void **state)
 static void combine(struct backend *backend, bool is_first, const float *input, float *output)
 {
     enum { TOP_K = 2 };
-    struct expert_slots slots = slots_open(backend);
+    struct expert_slots slots = fixture_slots(backend, CHOICES_MAX, EXPERTS_MAX);
     int32_t places[ROWS * TOP_K];
     float weights[ROWS * TOP_K];
     for (int i = 0; i < ROWS * TOP_K; i++) {
@@ -287,7 +260,7 @@ static void combine(struct backend *backend, bool is_first, const float *input, 
     }
     backend->ops->buffer_close(backend, from);
     backend->ops->buffer_close(backend, to);
-    slots_close(backend, &slots);
+    fixture_slots_close(backend, &slots);
     backend->ops->close(backend);
 }
 
@@ -306,7 +279,7 @@ static void test_a_row_gets_its_experts_back(void **state)
         for (size_t i = 0; i < ROWS * WIDTH; i++) {
             expected[i] = actual[i] = 1;
         }
-        combine(open_cpu(), is_first, input, expected);
+        combine(fixture_cpu(), is_first, input, expected);
         combine(kernel_fixture_open(false), is_first, input, actual);
         for (size_t i = 0; i < ROWS * WIDTH; i++) {
             assert_float_equal(actual[i], expected[i], 0.005f + fabsf(expected[i]) / 256);

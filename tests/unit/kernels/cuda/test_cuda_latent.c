@@ -157,22 +157,13 @@ static float *run(struct backend *backend, const struct scene *scene, const stru
     return output;
 }
 
-static struct backend *open_cpu(void)
-{
-    struct backend_options options = {.device = BACKEND_CPU, .threads = 1, .without_onednn = true};
-    struct backend *backend = NULL;
-    struct error error = {0};
-    assert_true(backend_open(&options, &backend, &error));
-    return backend;
-}
-
 static void check(struct scene scene, enum emulation_order order)
 {
     struct noise noise = noise_open(51);
     struct numbers numbers = numbers_open(&noise, &scene);
     struct scene exact = scene;
     exact.shape.kv_format = KV_F32;
-    float *expected = run(open_cpu(), &exact, &numbers, LENGTH);
+    float *expected = run(fixture_cpu(), &exact, &numbers, LENGTH);
     emulation_set_order(order, 9);
     float *actual = run(kernel_fixture_open(false), &scene, &numbers, LENGTH - 1);
     double tolerance = scene.shape.kv_format == KV_FP8 ? 0.15 : 0.03;

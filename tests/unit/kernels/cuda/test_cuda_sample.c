@@ -44,18 +44,9 @@ static struct results run(struct backend *backend, const struct scene *scene)
     return results;
 }
 
-static struct results run_cpu(const struct scene *scene)
-{
-    struct backend_options options = {.device = BACKEND_CPU, .threads = 1, .without_onednn = true};
-    struct backend *backend = NULL;
-    struct error error = {0};
-    assert_true(backend_open(&options, &backend, &error));
-    return run(backend, scene);
-}
-
 static void check(const struct scene *scene, enum emulation_order order)
 {
-    struct results expected = run_cpu(scene);
+    struct results expected = run(fixture_cpu(), scene);
     emulation_set_order(order, 5);
     struct results actual = run(kernel_fixture_open(false), scene);
     for (int i = 0; i < ROWS; i++) {
@@ -136,7 +127,7 @@ static void test_rows_that_are_not_finite_or_not_allowed_get_no_token(void **sta
     scene->logits[3 * VOCABULARY] = -INFINITY;
     scene->params[4].allowed = none;
     check(scene, EMULATION_RANDOM);
-    struct results expected = run_cpu(scene);
+    struct results expected = run(fixture_cpu(), scene);
     for (int i = 0; i < ROWS; i++) {
         assert_int_equal(expected.tokens[i] == -1, i >= 1 && i <= 4);
     }
