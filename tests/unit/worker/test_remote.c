@@ -7,6 +7,7 @@
 
 #include "pipeline/clock.h"
 #include "tests/support/cmocka.h"
+#include "tests/support/session_scene.h"
 #include "tests/support/upstream.h"
 #include "worker/answerers.h"
 #include "worker/http_client.h"
@@ -65,9 +66,7 @@ struct outcome {
 };
 
 struct fixture {
-    uv_loop_t loop;
-    struct config *config;
-    struct session *session;
+    struct session_scene scene;
     int intakes, outcomes;
     struct outcome outcome[OUTCOMES_MAX]; // by offset
 };
@@ -96,7 +95,7 @@ static void on_outcome(void *context, struct job *job)
     if (job->response.timing != NULL) {
         outcome->timing = *job->response.timing;
     }
-    session_release(fixture->session, job);
+    session_release(fixture->scene.session, job);
 }
 
 static void on_room(void *context)
@@ -119,21 +118,14 @@ static struct fixture *open_fixture(const char *more)
                    "models=[{name: m, endpoint: \"http://127.0.0.1:%d/v1/\", model: big%s}]",
                    upstream_start(replies), more);
     const char *sets[] = {models, "pool.threads=1", "http.port=0"};
-    struct error error = {0};
     struct session_end end = {on_outcome, on_room, on_fatal, fixture};
-    assert_int_equal(uv_loop_init(&fixture->loop), 0);
-    if (!config_open(NULL, sets, 3, &fixture->config, &error) ||
-        !session_open(&fixture->loop, fixture->config, &end, &fixture->session, &error)) {
-        fail_msg("%s", error.message);
-    }
+    session_scene_open(&fixture->scene, sets, 3, &end);
     return fixture;
 }
 
 static void close_fixture(struct fixture *fixture)
 {
-    session_close(fixture->session);
-    assert_int_equal(uv_loop_close(&fixture->loop), 0);
-    config_close(fixture->config);
+    session_scene_close(&fixture->scene);
     upstream_stop();
     free(fixture);
 }
@@ -144,7 +136,7 @@ static struct job *intake(struct fixture *fixture, const char *text)
     char body[256];
     (void)snprintf(body, sizeof body,
                    "{\"model\":\"m\",\"tools\":[1],\"messages\":[{\"content\":\"%s\"}]}", text);
-    struct job *job = session_job(fixture->session, strlen(body));
+    struct job *job = session_job(fixture->scene.session, strlen(body));
     job->source = (struct source){bytes_of("t"), 0, fixture->intakes++};
     job->request.custom_id = bytes_of("id");
     job->request.url = bytes_of("/v1/chat/completions");
@@ -154,13 +146,13 @@ static struct job *intake(struct fixture *fixture, const char *text)
 
 static void give(struct fixture *fixture, const char *text)
 {
-    session_intake(fixture->session, intake(fixture, text));
+    session_intake(fixture->scene.session, intake(fixture, text));
 }
 
 static void run(struct fixture *fixture)
 {
-    assert_int_equal(uv_run(&fixture->loop, UV_RUN_DEFAULT), 0);
-    assert_int_equal(session_jobs(fixture->session), 0);
+    assert_int_equal(uv_run(&fixture->scene.loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(session_jobs(fixture->scene.session), 0);
     assert_int_equal(fixture->outcomes, fixture->intakes);
 }
 
@@ -275,7 +267,7 @@ static void test_a_deadline_ends_the_tries(void **state)
     job->request.has_deadline_ms = true;
     job->request.deadline_ms = clock_unix_ms() + 250;
     double start_ms = clock_monotonic_ms();
-    session_intake(fixture->session, job);
+    session_intake(fixture->scene.session, job);
     run(fixture);
     assert_string_equal(fixture->outcome[0].code, "deadline_exceeded");
     assert_true(fixture->outcome[0].at_ms - start_ms < 250); // known before it passes
@@ -306,7 +298,7 @@ static void test_an_endpoint_that_is_away_is_waited_for(void **state)
     struct job *job = intake(fixture, "do ok");
     job->request.has_deadline_ms = true;
     job->request.deadline_ms = clock_unix_ms() + 1500;
-    session_intake(fixture->session, job);
+    session_intake(fixture->scene.session, job);
     run(fixture);
     // Several tries, none of which counted, until the deadline.
     assert_string_equal(fixture->outcome[0].code, "deadline_exceeded");
@@ -359,8 +351,8 @@ static void cancel_all(uv_timer_t *timer)
 {
     struct fixture *fixture = timer->data;
     // Waiting ones first, as a drain does; then what hangs.
-    session_cancel(fixture->session, every_job, NULL, true);
-    session_cancel(fixture->session, every_job, NULL, false);
+    session_cancel(fixture->scene.session, every_job, NULL, true);
+    session_cancel(fixture->scene.session, every_job, NULL, false);
     uv_close((uv_handle_t *)timer, NULL);
 }
 
@@ -372,7 +364,7 @@ static void test_cancelled_calls_come_back_as_dropped(void **state)
     for (int i = 0; i < 6; i++) {
         give(fixture, "do hang");
     }
-    assert_int_equal(uv_timer_init(&fixture->loop, &timer), 0);
+    assert_int_equal(uv_timer_init(&fixture->scene.loop, &timer), 0);
     timer.data = fixture;
     assert_int_equal(uv_timer_start(&timer, cancel_all, 100, 0), 0);
     run(fixture);
@@ -390,7 +382,7 @@ static void test_a_session_closes_with_requests_under_way(void **state)
     give(fixture, "do hang");
     give(fixture, "do 500");
     for (int i = 0; i < 20; i++) {
-        (void)uv_run(&fixture->loop, UV_RUN_NOWAIT);
+        (void)uv_run(&fixture->scene.loop, UV_RUN_NOWAIT);
     }
     close_fixture(fixture);
 }
@@ -405,7 +397,7 @@ static void test_the_daily_cap_holds_requests_back(void **state)
         struct job *job = intake(fixture, "do ok");
         job->request.has_deadline_ms = true;
         job->request.deadline_ms = clock_unix_ms() + 700;
-        session_intake(fixture->session, job);
+        session_intake(fixture->scene.session, job);
     }
     run(fixture);
     assert_int_equal(upstream_requests(), 2);

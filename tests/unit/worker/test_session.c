@@ -9,13 +9,12 @@
 #include "pipeline/clock.h"
 #include "pipeline/comparison.h"
 #include "tests/support/cmocka.h"
+#include "tests/support/session_scene.h"
 
 enum { OUTCOMES_MAX = 4096 };
 
 struct fixture {
-    uv_loop_t loop;
-    struct config *config;
-    struct session *session;
+    struct session_scene scene;
     int outcomes;
     int rooms;
     enum job_outcome outcome[OUTCOMES_MAX]; // by offset
@@ -38,7 +37,7 @@ static void on_outcome(void *context, struct job *job)
     }
     const char *code = job->error.code == NULL ? "" : job->error.code;
     (void)snprintf(fixture->code[i], sizeof fixture->code[i], "%s", code);
-    session_release(fixture->session, job);
+    session_release(fixture->scene.session, job);
 }
 
 static void on_room(void *context)
@@ -62,21 +61,14 @@ static struct fixture *open_fixture(const char *const *sets, size_t sets_count)
         all[4 + i] = sets[i];
     }
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    struct error error = {0};
     struct session_end end = {on_outcome, on_room, on_fatal, fixture};
-    assert_int_equal(uv_loop_init(&fixture->loop), 0);
-    if (!config_open(NULL, all, 4 + sets_count, &fixture->config, &error) ||
-        !session_open(&fixture->loop, fixture->config, &end, &fixture->session, &error)) {
-        fail_msg("%s", error.message);
-    }
+    session_scene_open(&fixture->scene, all, 4 + sets_count, &end);
     return fixture;
 }
 
 static void close_fixture(struct fixture *fixture)
 {
-    session_close(fixture->session);
-    assert_int_equal(uv_loop_close(&fixture->loop), 0);
-    config_close(fixture->config);
+    session_scene_close(&fixture->scene);
     free(fixture);
 }
 
@@ -85,9 +77,9 @@ static const char valid[] =
 
 static struct job *make_job(struct fixture *fixture, int64_t offset, const char *body)
 {
-    struct job *job = session_job(fixture->session, strlen(body));
+    struct job *job = session_job(fixture->scene.session, strlen(body));
     assert_non_null(job);
-    assert_true(session_bytes(fixture->session) >= strlen(body));
+    assert_true(session_bytes(fixture->scene.session) >= strlen(body));
     job->source = (struct source){bytes_of("t"), 0, offset};
     job->request.custom_id = bytes_of("id");
     job->request.url = bytes_of("/v1/chat/completions");
@@ -97,9 +89,9 @@ static struct job *make_job(struct fixture *fixture, int64_t offset, const char 
 
 static void run(struct fixture *fixture)
 {
-    assert_int_equal(uv_run(&fixture->loop, UV_RUN_DEFAULT), 0);
-    assert_int_equal(session_jobs(fixture->session), 0);
-    assert_int_equal(session_bytes(fixture->session), 0);
+    assert_int_equal(uv_run(&fixture->scene.loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(session_jobs(fixture->scene.session), 0);
+    assert_int_equal(session_bytes(fixture->scene.session), 0);
 }
 
 static void test_every_record_gets_one_answer(void **state)
@@ -107,7 +99,7 @@ static void test_every_record_gets_one_answer(void **state)
     (void)state;
     struct fixture *fixture = open_fixture(NULL, 0);
     for (int i = 0; i < 1000; i++) {
-        session_intake(fixture->session, make_job(fixture, i, valid));
+        session_intake(fixture->scene.session, make_job(fixture, i, valid));
     }
     run(fixture);
     assert_int_equal(fixture->outcomes, 1000);
@@ -128,11 +120,11 @@ static void test_refusals_say_why_and_cost_nobody_else(void **state)
     unknown_url->request.url = bytes_of("/v1/images");
     struct job *already_invalid = make_job(fixture, 3, valid);
     error_set(&already_invalid->error, ERROR_INVALID, "invalid_value", "priority", "wrong");
-    session_intake(fixture->session, make_job(fixture, 0, "{\"model\":1}"));
-    session_intake(fixture->session, make_job(fixture, 1, other));
-    session_intake(fixture->session, unknown_url);
-    session_intake(fixture->session, already_invalid);
-    session_intake(fixture->session, make_job(fixture, 4, valid));
+    session_intake(fixture->scene.session, make_job(fixture, 0, "{\"model\":1}"));
+    session_intake(fixture->scene.session, make_job(fixture, 1, other));
+    session_intake(fixture->scene.session, unknown_url);
+    session_intake(fixture->scene.session, already_invalid);
+    session_intake(fixture->scene.session, make_job(fixture, 4, valid));
     run(fixture);
     const int statuses[] = {400, 404, 404, 400, 200};
     assert_memory_equal(fixture->status, statuses, sizeof statuses);
@@ -153,8 +145,8 @@ static void test_a_passed_deadline_is_an_answer_before_and_during_the_work(void 
     struct job *in_time = make_job(fixture, 1, valid);
     in_time->request.has_deadline_ms = true;
     in_time->request.deadline_ms = clock_unix_ms() + 60000;
-    session_intake(fixture->session, early);
-    session_intake(fixture->session, in_time);
+    session_intake(fixture->scene.session, early);
+    session_intake(fixture->scene.session, in_time);
     run(fixture);
     assert_string_equal(fixture->code[0], "deadline_exceeded");
     assert_int_equal(fixture->status[0], 0);
@@ -175,9 +167,9 @@ static void test_cancelled_jobs_are_dropped_and_others_go_on(void **state)
     const char *sets[] = {"scripted.latency.ms=50"};
     struct fixture *fixture = open_fixture(sets, 1);
     for (int i = 0; i < 100; i++) {
-        session_intake(fixture->session, make_job(fixture, i, valid));
+        session_intake(fixture->scene.session, make_job(fixture, i, valid));
     }
-    session_cancel(fixture->session, is_odd, NULL, false);
+    session_cancel(fixture->scene.session, is_odd, NULL, false);
     run(fixture);
     for (int i = 0; i < 100; i++) {
         assert_int_equal(fixture->outcome[i], i % 2 == 1 ? OUTCOME_DROPPED : OUTCOME_RESPONSE);
@@ -191,14 +183,14 @@ static void test_a_cancelled_job_stays_so_when_waiting_ones_are_cancelled_later(
     const char *sets[] = {"scripted.latency.ms=400"};
     struct fixture *fixture = open_fixture(sets, 1);
     for (int i = 0; i < 10; i++) {
-        session_intake(fixture->session, make_job(fixture, i, valid));
+        session_intake(fixture->scene.session, make_job(fixture, i, valid));
     }
     double end_ms = clock_monotonic_ms() + 100; // the generator has them by then
     while (clock_monotonic_ms() < end_ms) {
-        (void)uv_run(&fixture->loop, UV_RUN_NOWAIT);
+        (void)uv_run(&fixture->scene.loop, UV_RUN_NOWAIT);
     }
-    session_cancel(fixture->session, is_odd, NULL, false);
-    session_cancel(fixture->session, is_odd, NULL, true);
+    session_cancel(fixture->scene.session, is_odd, NULL, false);
+    session_cancel(fixture->scene.session, is_odd, NULL, true);
     run(fixture);
     for (int i = 0; i < 10; i++) {
         assert_int_equal(fixture->outcome[i], i % 2 == 1 ? OUTCOME_DROPPED : OUTCOME_RESPONSE);
@@ -212,14 +204,14 @@ static void test_credits_bound_what_is_inside_and_room_is_announced(void **state
     const char *sets[] = {"intake.records.max=8"};
     struct fixture *fixture = open_fixture(sets, 1);
     int count = 0;
-    while (session_has_room(fixture->session, sizeof valid)) {
-        session_intake(fixture->session, make_job(fixture, count++, valid));
+    while (session_has_room(fixture->scene.session, sizeof valid)) {
+        session_intake(fixture->scene.session, make_job(fixture, count++, valid));
     }
     assert_int_equal(count, 8);
     assert_int_equal(fixture->rooms, 0);
     run(fixture);
     assert_int_equal(fixture->rooms, 1);
-    assert_true(session_has_room(fixture->session, sizeof valid));
+    assert_true(session_has_room(fixture->scene.session, sizeof valid));
     close_fixture(fixture);
 }
 
@@ -228,9 +220,9 @@ static void test_a_single_record_larger_than_the_credits_still_fits(void **state
     (void)state;
     const char *sets[] = {"intake.bytes.max=1MiB", "record.bytes.max=1MiB"};
     struct fixture *fixture = open_fixture(sets, 2);
-    assert_true(session_has_room(fixture->session, 1 << 20));
-    session_intake(fixture->session, make_job(fixture, 0, valid));
-    assert_false(session_has_room(fixture->session, 1 << 20));
+    assert_true(session_has_room(fixture->scene.session, 1 << 20));
+    session_intake(fixture->scene.session, make_job(fixture, 0, valid));
+    assert_false(session_has_room(fixture->scene.session, 1 << 20));
     run(fixture);
     close_fixture(fixture);
 }
@@ -241,7 +233,7 @@ static void test_closing_with_work_inside_frees_everything(void **state)
     const char *sets[] = {"scripted.latency.ms=50"};
     struct fixture *fixture = open_fixture(sets, 1);
     for (int i = 0; i < 50; i++) {
-        session_intake(fixture->session, make_job(fixture, i, valid));
+        session_intake(fixture->scene.session, make_job(fixture, i, valid));
     }
     close_fixture(fixture);
 }
@@ -263,7 +255,7 @@ static void test_compare_makes_a_comparison_of_whatever_the_candidate_does(void 
         struct job *job = make_job(fixture, i, bodies[i]);
         job->request.incumbent = &incumbent;
         job->request.has_deadline_ms = true; // long ago: it was the incumbent's
-        session_intake(fixture->session, job);
+        session_intake(fixture->scene.session, job);
     }
     run(fixture);
     const enum comparison_class classes[] = {COMPARISON_ANSWERED, COMPARISON_ANSWERED,

@@ -7,13 +7,12 @@
 
 #include "tests/support/cmocka.h"
 #include "tests/support/faulty_backend.h"
+#include "tests/support/session_scene.h"
 
 enum { RECORDS = 12, CULPRIT = 5, POISON = 1021, BODY_BYTES = 400, ATTEMPTS_MAX = 2 };
 
 struct fixture {
-    uv_loop_t loop;
-    struct config *config;
-    struct session *session;
+    struct session_scene scene;
     enum job_outcome outcome[RECORDS];
     int status[RECORDS];
     int attempt[RECORDS];
@@ -32,7 +31,7 @@ static void on_outcome(void *context, struct job *job)
     fixture->outcome[i] = job->outcome;
     fixture->status[i] = job->response.status_code;
     fixture->attempt[i] = job->attempt;
-    session_release(fixture->session, job);
+    session_release(fixture->scene.session, job);
 }
 
 static void on_room(void *context)
@@ -53,22 +52,15 @@ static struct fixture *open_fixture(void)
         "models=[{name: m, path: " SOURCE_DIR "/deploy/demo/scribe}]", "pool.threads=2",
         "http.port=0", "attempts.max=2", "engine.kv_cache_bytes=67108864"};
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    struct error error = {0};
     struct session_end end = {on_outcome, on_room, on_fatal, fixture};
     assert_non_null(fixture);
-    assert_int_equal(uv_loop_init(&fixture->loop), 0);
-    if (!config_open(NULL, sets, sizeof sets / sizeof sets[0], &fixture->config, &error) ||
-        !session_open(&fixture->loop, fixture->config, &end, &fixture->session, &error)) {
-        fail_msg("%s", error.message);
-    }
+    session_scene_open(&fixture->scene, sets, sizeof sets / sizeof sets[0], &end);
     return fixture;
 }
 
 static void close_fixture(struct fixture *fixture)
 {
-    session_close(fixture->session);
-    assert_int_equal(uv_loop_close(&fixture->loop), 0);
-    config_close(fixture->config);
+    session_scene_close(&fixture->scene);
     free(fixture);
 }
 
@@ -80,13 +72,13 @@ static void take_record(struct fixture *fixture, int index)
                    "{\"model\":\"m\",\"prompt\":[%d,310,320,330,%d],\"max_tokens\":8,"
                    "\"temperature\":0,\"ignore_eos\":true}",
                    300 + index, last);
-    struct job *job = session_job(fixture->session, strlen(body));
+    struct job *job = session_job(fixture->scene.session, strlen(body));
     assert_non_null(job);
     job->source = (struct source){bytes_of("t"), 0, index};
     job->request.custom_id = bytes_of("id");
     job->request.url = bytes_of("/v1/completions");
     job->request.body = bytes_of(body);
-    session_intake(fixture->session, job);
+    session_intake(fixture->scene.session, job);
 }
 
 static void run(struct fixture *fixture)
@@ -94,7 +86,7 @@ static void run(struct fixture *fixture)
     for (int i = 0; i < RECORDS; i++) {
         take_record(fixture, i);
     }
-    assert_int_equal(uv_run(&fixture->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_run(&fixture->scene.loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(fixture->outcomes_count, RECORDS);
 }
 
