@@ -201,7 +201,7 @@ void profile_attach(struct backend *backend, int decode_rows_max)
     profile.timed.attention = attention;
     profile.timed.silu_mul = silu_mul;
     profile.timed.gelu = gelu;
-    profile.timed.mlp = profile.inner.mlp == NULL ? NULL : mlp;
+    profile.timed.mlp = mlp;
     profile.timed.sample = sample;
     profile.weights_count = 0;
     profile.decode_rows_max = decode_rows_max;

@@ -129,7 +129,7 @@ enum kernel_status cpu_add_norm(struct backend *backend, const struct add_norm_a
     return KERNEL_OK;
 }
 
-struct silu_mul_job {
+struct activation_job {
     const struct cpu_kernels *kernels;
     const float *input;
     float *output;
@@ -138,7 +138,7 @@ struct silu_mul_job {
 
 static void silu_mul_rows(const void *context, struct row_range rows)
 {
-    const struct silu_mul_job *job = context;
+    const struct activation_job *job = context;
     size_t width = (size_t)job->width;
     for (int r = rows.first; r < rows.end; r++) {
         const float *gate = job->input + (size_t)r * 2 * width;
@@ -149,24 +149,17 @@ static void silu_mul_rows(const void *context, struct row_range rows)
 enum kernel_status cpu_silu_mul(struct backend *backend, const struct device_buffer *input,
                                 struct device_buffer *output, int rows, int width)
 {
-    struct silu_mul_job job = {.kernels = cpu_of(backend)->kernels,
-                               .input = const_floats_of(input),
-                               .output = floats_of(output),
-                               .width = width};
+    struct activation_job job = {.kernels = cpu_of(backend)->kernels,
+                                 .input = const_floats_of(input),
+                                 .output = floats_of(output),
+                                 .width = width};
     cpu_each_rows(cpu_of(backend), rows, (size_t)width * 4 * ELEMENT_COST, silu_mul_rows, &job);
     return KERNEL_OK;
 }
 
-struct gelu_job {
-    const struct cpu_kernels *kernels;
-    const float *input;
-    float *output;
-    int width;
-};
-
 static void gelu_rows(const void *context, struct row_range rows)
 {
-    const struct gelu_job *job = context;
+    const struct activation_job *job = context;
     for (int r = rows.first; r < rows.end; r++) {
         size_t at = (size_t)r * (size_t)job->width;
         job->kernels->gelu(job->input + at, job->output + at, job->width);
@@ -176,10 +169,10 @@ static void gelu_rows(const void *context, struct row_range rows)
 enum kernel_status cpu_gelu(struct backend *backend, const struct device_buffer *input,
                             struct device_buffer *output, int rows, int width)
 {
-    struct gelu_job job = {.kernels = cpu_of(backend)->kernels,
-                           .input = const_floats_of(input),
-                           .output = floats_of(output),
-                           .width = width};
+    struct activation_job job = {.kernels = cpu_of(backend)->kernels,
+                                 .input = const_floats_of(input),
+                                 .output = floats_of(output),
+                                 .width = width};
     cpu_each_rows(cpu_of(backend), rows, (size_t)width * 4 * ELEMENT_COST, gelu_rows, &job);
     return KERNEL_OK;
 }

@@ -1,5 +1,5 @@
 # The CUDA back end. Its C side needs no CUDA to build or to start (driver.h); its kernels need nvcc,
-# which may be on the PATH, in CUDACXX or where deploy/install-cuda-compiler puts it.
+# which is on the PATH or in CUDACXX, as deploy/install-cuda-compiler prints it.
 target_sources(kernels PRIVATE cuda/cublas.c cuda/cuda_attention.c cuda/cuda_backend.c
     cuda/cuda_device.c cuda/cuda_experts.c cuda/cuda_latent.c cuda/cuda_linear.c
     cuda/cuda_memory.c cuda/cuda_rows.c cuda/cuda_sample.c cuda/cuda_upload.c cuda/cuda_weight.c

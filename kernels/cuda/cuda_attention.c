@@ -6,7 +6,7 @@
  * kernel that it went to; with batch_invariant every row goes to prefill_attention, and then on its
  * own numbers alone. What that costs a step that decodes is parallelism over long caches.
  */
-#include "kernels/cuda/cuda_operations.h"
+#include "kernels/cuda/cuda_backend_internal.h"
 
 #define LOG2_E 1.44269504088896340736f // exponents are of base 2 on the device
 
@@ -232,7 +232,6 @@ static enum kernel_status launch_latent(struct cuda_backend *cuda,
         .shared_bytes = (unsigned)(tile_bytes(CUDA_LATENT_PAIRS, CUDA_LATENT_KEY_MAX) + scores +
                                    (is_fp8 ? tile + 2 * raw : 2 * tile)),
     };
-    kernel->skips_single = 0;
     return cuda_launch(cuda, is_fp8 ? CUDA_LATENT_ATTENTION_FP8 : CUDA_LATENT_ATTENTION, &grid,
                        kernel, sizeof(*kernel));
 }
@@ -256,7 +255,7 @@ enum kernel_status cuda_attention(struct backend *backend, const struct attentio
         .window =
             args->window > 0 && args->window < CUDA_WINDOW_ALL ? args->window : CUDA_WINDOW_ALL,
         .is_bidirectional = args->is_bidirectional,
-        .skips_single = !cuda->is_batch_invariant,
+        .skips_single = !cuda->is_batch_invariant && shape->latent == 0,
     };
     enum kernel_status status = cuda_kv_view(step, shape, args->kv, &kernel.kv);
     if (status != KERNEL_OK) {

@@ -11,7 +11,6 @@
 #include "kernels/cuda/cuda_backend_internal.h"
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/cuda_memory.h"
-#include "kernels/cuda/cuda_operations.h"
 #include "kernels/cuda/cuda_upload.h"
 #include "kernels/cuda/fatbin.h"
 #include "kernels/cuda/product.h"
@@ -245,8 +244,7 @@ static bool open_memory(struct cuda_backend *cuda, const struct backend_options 
     if (bytes < least || result == CUDA_ERROR_OUT_OF_MEMORY) {
         return error_set(error, ERROR_CONFIG, "out_of_memory", NULL,
                          "the device has %zu MiB of memory, of which %zu are in use: "
-                         "gpu_memory_utilization %g leaves too little; stop other programs or "
-                         "change it",
+                         "a share of %g leaves too little; stop other programs or change it",
                          total_bytes >> 20, used >> 20, share);
     }
     return result == CUDA_OK || cuda_failed(cuda, "cannot obtain memory", result, error);

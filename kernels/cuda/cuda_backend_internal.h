@@ -24,8 +24,7 @@ struct cuda_backend {
     struct backend base; // first, so that a struct backend * is this one
     const struct cuda_driver *driver;
     int device;
-    int capability; // 80, 90
-    int multiprocessors;
+    int capability;       // 80, 90
     int shared_bytes_max; // that a block may ask for
     bool is_lost;         // what was on the device is gone, and every call fails
     bool is_batch_invariant;
@@ -94,7 +93,7 @@ enum kernel_status cuda_launch(struct cuda_backend *cuda, enum cuda_kernel kerne
                                const struct cuda_grid *grid, const void *args, size_t args_bytes);
 
 /* Memory for what one operation passes between its kernels: [bytes], not zeroed, valid until the
- * next call on the stream. */
+ * next cuda_scratch. */
 enum kernel_status cuda_scratch(struct cuda_backend *cuda, size_t bytes, void **memory_out);
 
 /* Copies `bytes`, at most UPLOAD_BYTES_MAX, of the host to device memory that the next operations
@@ -103,6 +102,23 @@ enum kernel_status cuda_scratch(struct cuda_backend *cuda, size_t bytes, void **
 enum { CUDA_UPLOADS_BYTES_MAX = 24 << 20 };
 enum kernel_status cuda_upload(struct cuda_backend *cuda, const void *source, size_t bytes,
                                void **memory_out);
+
+size_t cuda_kv_block_bytes(const struct backend *backend, const struct attention_shape *shape);
+enum kernel_status cuda_rope_kv_write(struct backend *backend,
+                                      const struct rope_kv_write_args *args);
+enum kernel_status cuda_attention(struct backend *backend, const struct attention_args *args);
+
+enum kernel_status cuda_latent_write(struct backend *backend, const struct latent_write_args *args);
+enum kernel_status cuda_expert_route(struct backend *backend, const struct expert_route_args *args);
+enum kernel_status cuda_expert_linear(struct backend *backend,
+                                      const struct expert_linear_args *args);
+enum kernel_status cuda_expert_combine(struct backend *backend,
+                                       const struct expert_combine_args *args);
+enum kernel_status cuda_sample(struct backend *backend, const struct sample_args *args);
+
+/* One layer's cache, as kernels find their way in it; NO_DEVICE: not in this format. */
+enum kernel_status cuda_kv_view(const struct step_arrays *step, const struct attention_shape *shape,
+                                const struct device_buffer *kv, struct kernel_kv *view_out);
 
 enum kernel_status cuda_weight_format(const struct backend *backend, enum weight_format *format);
 enum kernel_status cuda_kv_format(const struct backend *backend, enum weight_format weights,

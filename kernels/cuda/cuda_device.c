@@ -47,7 +47,6 @@ static bool read_attributes(struct cuda_backend *cuda, struct error *error)
     } wanted[] = {
         {CUDA_ATTRIBUTE_CAPABILITY_MAJOR, &major},
         {CUDA_ATTRIBUTE_CAPABILITY_MINOR, &minor},
-        {CUDA_ATTRIBUTE_MULTIPROCESSORS, &cuda->multiprocessors},
         {CUDA_ATTRIBUTE_SHARED_BYTES_MAX, &cuda->shared_bytes_max},
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {

@@ -1,6 +1,6 @@
 /* cuda_experts: launches the kernels of mixture layers. How many rows an expert has stays on the
  * device: no launch waits for it. */
-#include "kernels/cuda/cuda_operations.h"
+#include "kernels/cuda/cuda_backend_internal.h"
 
 enum { WARPS = CUDA_EXPERT_THREADS / 32 };
 

@@ -1,6 +1,6 @@
 /* cuda_latent: launches the kernel that writes latent attention's keys; cuda_attention.c launches
  * attention itself. */
-#include "kernels/cuda/cuda_operations.h"
+#include "kernels/cuda/cuda_backend_internal.h"
 
 enum kernel_status cuda_latent_write(struct backend *backend, const struct latent_write_args *args)
 {

@@ -1,5 +1,5 @@
 /* cuda_sample: brings rows' parameters to the device and launches the kernel that chooses. */
-#include "kernels/cuda/cuda_operations.h"
+#include "kernels/cuda/cuda_backend_internal.h"
 #include "kernels/random.h"
 
 _Static_assert(sizeof(struct kernel_token_count) == sizeof(struct token_count), "token counts");

@@ -246,7 +246,7 @@ static __device__ __forceinline__ void load_matrix(uint32_t (&words)[4], const v
 }
 
 /* Sums and maxima over a warp, the same in every lane, in a fixed order. */
-static __device__ __forceinline__ float warp_sum(float value)
+template <typename T> static __device__ __forceinline__ T warp_sum(T value)
 {
     for (int bits = WARP_LANES / 2; bits > 0; bits /= 2) {
         value += __shfl_xor_sync(WARP_ALL, value, bits);

@@ -40,12 +40,10 @@ static const struct library_symbol symbols[] = {
     MEMBER(cuStreamCreate),
     VERSION_2(cuStreamDestroy),
     MEMBER(cuStreamSynchronize),
-    MEMBER(cuStreamWaitEvent),
     MEMBER(cuEventCreate),
     VERSION_2(cuEventDestroy),
     MEMBER(cuEventRecord),
     MEMBER(cuEventSynchronize),
-    MEMBER(cuEventElapsedTime),
 };
 
 bool cuda_driver_load(const struct cuda_driver **driver_out, struct error *error)

@@ -18,14 +18,11 @@ enum cuda_result {
     CUDA_OK = 0,
     CUDA_ERROR_INVALID_VALUE = 1,
     CUDA_ERROR_OUT_OF_MEMORY = 2,
-    CUDA_ERROR_INSUFFICIENT_DRIVER = 35,
     CUDA_ERROR_NO_DEVICE = 100,
     CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
-    CUDA_ERROR_NOT_READY = 600,
 };
 
 enum {
-    CUDA_ATTRIBUTE_MULTIPROCESSORS = 16,
     CUDA_ATTRIBUTE_CAPABILITY_MAJOR = 75,
     CUDA_ATTRIBUTE_CAPABILITY_MINOR = 76,
     CUDA_ATTRIBUTE_SHARED_BYTES_MAX = 97, // of a block, when a kernel asks for it
@@ -43,8 +40,6 @@ struct cuda_module;
 struct cuda_function;
 struct cuda_stream;
 struct cuda_event;
-struct cuda_graph;
-struct cuda_graph_exec;
 
 /* The members are named as the functions are, less their version. Addresses of device memory are
  * CUdeviceptr: 64 bits. */
@@ -87,12 +82,10 @@ struct cuda_driver {
     int (*cuStreamCreate)(struct cuda_stream **stream, unsigned flags);
     int (*cuStreamDestroy)(struct cuda_stream *stream);
     int (*cuStreamSynchronize)(struct cuda_stream *stream);
-    int (*cuStreamWaitEvent)(struct cuda_stream *stream, struct cuda_event *event, unsigned flags);
     int (*cuEventCreate)(struct cuda_event **event, unsigned flags);
     int (*cuEventDestroy)(struct cuda_event *event);
     int (*cuEventRecord)(struct cuda_event *event, struct cuda_stream *stream);
     int (*cuEventSynchronize)(struct cuda_event *event);
-    int (*cuEventElapsedTime)(float *ms, struct cuda_event *start, struct cuda_event *end);
 };
 
 /* libcuda.so.1, opened once and kept. False with an error that says what is missing. */

@@ -1,4 +1,5 @@
-/* kernels: all CUDA kernels by name, with their arguments. Included by C, by CUDA and by C++.
+/* kernels: all CUDA kernels by name, with their arguments. Included by C; the headers of the
+ * topics are included by CUDA and, in the emulation, by C++ too.
  *
  * A kernel of the list is
  *     extern "C" __global__ void NAME(struct NAME_args args)

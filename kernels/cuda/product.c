@@ -29,6 +29,7 @@ struct shape {
 struct choice {
     struct shape shape;
     struct cublas_algorithm algorithm;
+    int result; // CUBLAS_OK, or why there is none
 };
 
 struct products {
@@ -290,15 +291,16 @@ static int algorithm_of(struct products *products, const struct product *product
     struct shape shape = shape_of(product);
     struct choice *choice = find_choice(products, &shape);
     if (memcmp(&choice->shape, &shape, sizeof(shape)) != 0) {
-        struct cublas_algorithm algorithm;
+        struct cublas_algorithm algorithm = {0};
         int result = choose(products, product, shape.rows, &algorithm);
-        if (result != CUBLAS_OK) {
-            return result;
+        if (result != CUBLAS_OK && result != CUBLAS_NOT_SUPPORTED &&
+            result != CUBLAS_INVALID_VALUE) {
+            return result; // may be otherwise the next time
         }
-        *choice = (struct choice){shape, algorithm};
+        *choice = (struct choice){shape, algorithm, result};
     }
     *algorithm_out = choice->algorithm;
-    return CUBLAS_OK;
+    return choice->result;
 }
 
 bool products_can(struct products *products, const struct product *product)

@@ -61,9 +61,7 @@ static __device__ __forceinline__ unsigned long long mass_of(float weight)
 static __device__ __forceinline__ unsigned long long block_sum(unsigned long long value)
 {
     SHARED(unsigned long long, sums, WARPS);
-    for (int bits = WARP_LANES / 2; bits > 0; bits /= 2) {
-        value += __shfl_xor_sync(WARP_ALL, value, bits);
-    }
+    value = warp_sum(value);
     __syncthreads(); // sums may still be read from the last time
     if (lane_index() == 0) {
         sums[warp_index()] = value;
@@ -274,9 +272,7 @@ static __device__ __noinline__ int find_token(int vocabulary, unsigned long long
         for (int i = begin + lane_index(); i < end; i += WARP_LANES) {
             sum += share(first + i);
         }
-        for (int bits = WARP_LANES / 2; bits > 0; bits /= 2) {
-            sum += __shfl_xor_sync(WARP_ALL, sum, bits);
-        }
+        sum = warp_sum(sum);
         __syncthreads(); // parts may still be read from the last time
         if (lane_index() == 0) {
             parts[warp_index()] = sum;

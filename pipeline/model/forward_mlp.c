@@ -6,15 +6,6 @@
 
 #include "pipeline/model/forward_internal.h"
 
-static bool mlp_in_steps(struct forward *forward, const struct mlp_args *args)
-{
-    return forward_linear(forward, args->gate_up, args->input, args->gated, args->rows) &&
-           model_check(forward->ops->silu_mul(forward->backend, args->gated, args->activated,
-                                              args->rows, args->width),
-                       "activation", forward->error) &&
-           forward_linear(forward, args->down, args->activated, args->output, args->rows);
-}
-
 static bool plain_mlp(struct forward *forward, const struct layer_weights *layer, int width,
                       int rows)
 {
@@ -29,9 +20,7 @@ static bool plain_mlp(struct forward *forward, const struct layer_weights *layer
         .output = buffers->projected,
         .rows = rows,
     };
-    return forward->ops->mlp == NULL
-               ? mlp_in_steps(forward, &args)
-               : model_check(forward->ops->mlp(forward->backend, &args), "mlp", forward->error);
+    return model_check(forward->ops->mlp(forward->backend, &args), "mlp", forward->error);
 }
 
 static bool route(struct forward *forward, const struct expert_weights *experts, int rows)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/random.h"
 #include "tests/support/cmocka.h"
 
 void each_backend(int threads_max, void (*test)(struct backend *backend))
@@ -45,10 +46,9 @@ struct noise noise_open(uint64_t seed)
 /* splitmix64 */
 static uint64_t next(struct noise *noise)
 {
-    uint64_t x = noise->state += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
+    uint64_t x = random_mix(noise->state);
+    noise->state += 0x9e3779b97f4a7c15u;
+    return x;
 }
 
 double noise_uniform(struct noise *noise)

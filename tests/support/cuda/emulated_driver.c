@@ -54,11 +54,6 @@ int emulated_device_capability(void)
     return emulated.device.capability;
 }
 
-int emulated_device_launches(void)
-{
-    return emulated.launches;
-}
-
 int emulated_stream_put(void (*work)(const void *context), const void *context, size_t bytes)
 {
     if (emulated.result != CUDA_OK) {
@@ -132,9 +127,6 @@ static int device_attribute(int *value, int attribute, int device)
         return CUDA_OK;
     case CUDA_ATTRIBUTE_CAPABILITY_MINOR:
         *value = emulated.device.capability % 10;
-        return CUDA_OK;
-    case CUDA_ATTRIBUTE_MULTIPROCESSORS:
-        *value = 2;
         return CUDA_OK;
     case CUDA_ATTRIBUTE_SHARED_BYTES_MAX:
         *value = emulated.device.capability >= 90 ? 227 << 10 : 163 << 10;
@@ -375,14 +367,6 @@ static int stream_synchronize(struct cuda_stream *stream)
     return run_stream();
 }
 
-static int stream_wait(struct cuda_stream *stream, struct cuda_event *event, unsigned flags)
-{
-    (void)stream;
-    (void)event;
-    (void)flags;
-    return CUDA_OK;
-}
-
 static int event_create(struct cuda_event **event, unsigned flags)
 {
     (void)flags;
@@ -407,14 +391,6 @@ static int event_synchronize(struct cuda_event *event)
 {
     (void)event;
     return run_stream();
-}
-
-static int event_elapsed(float *ms, struct cuda_event *start, struct cuda_event *end)
-{
-    (void)start;
-    (void)end;
-    *ms = 0;
-    return CUDA_OK;
 }
 
 const struct cuda_driver *emulated_driver(void)
@@ -447,12 +423,10 @@ const struct cuda_driver *emulated_driver(void)
         .cuStreamCreate = stream_create,
         .cuStreamDestroy = stream_destroy,
         .cuStreamSynchronize = stream_synchronize,
-        .cuStreamWaitEvent = stream_wait,
         .cuEventCreate = event_create,
         .cuEventDestroy = event_destroy,
         .cuEventRecord = event_record,
         .cuEventSynchronize = event_synchronize,
-        .cuEventElapsedTime = event_elapsed,
     };
     return &driver;
 }

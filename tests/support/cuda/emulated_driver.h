@@ -26,7 +26,6 @@ struct emulated_device {
 /* For what is opened from now on; counts launches anew. */
 void emulated_device_set(const struct emulated_device *device);
 int emulated_device_capability(void);
-int emulated_device_launches(void); // so far
 
 const struct cuda_driver *emulated_driver(void);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/random.h"
 #include "tests/support/cuda/fiber.h"
 
 enum {
@@ -105,10 +106,9 @@ __attribute__((format(printf, 1, 2))) static void report(const char *format, ...
 /* splitmix64 */
 static uint64_t next_random(void)
 {
-    uint64_t x = emulation.random += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
+    uint64_t x = random_mix(emulation.random);
+    emulation.random += 0x9e3779b97f4a7c15u;
+    return x;
 }
 
 /* indices = 0..count in the launch's order. */

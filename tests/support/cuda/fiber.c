@@ -143,15 +143,6 @@ struct fiber *fiber_open(size_t stack_bytes)
     return fiber;
 }
 
-void fiber_close(struct fiber *fiber)
-{
-    if (fiber == NULL) {
-        return;
-    }
-    free(fiber->stack);
-    free(fiber);
-}
-
 void fiber_start(struct fiber *fiber, void (*body)(void *context), void *context)
 {
 #if ADDRESS_SANITIZER

@@ -8,7 +8,6 @@ struct fiber;
 
 /* Aborts when there is no memory. */
 struct fiber *fiber_open(size_t stack_bytes);
-void fiber_close(struct fiber *fiber); // accepts NULL
 
 /* Makes the fiber begin with `body` when it is resumed next; what it was in the middle of is
  * forgotten, without unwinding. */
