@@ -132,29 +132,37 @@ static const struct served_by *candidate_of(const struct job *job)
     return route == NULL ? NULL : &route->served_by;
 }
 
-/* Times are from the candidate's turn on: how long a backlog let it wait says nothing of it. */
+struct answer answer_of_response(const struct inference_response *response)
+{
+    struct answer answer = {.status_code = response->status_code, .body = response->body};
+    const struct timing *timing = response->timing;
+    if (response->served_by != NULL) {
+        answer.model = response->served_by->model;
+    }
+    if (timing != NULL) {
+        answer.has_latency_ms = true;
+        answer.latency_ms = timing->total_ms - timing->queued_ms;
+        answer.has_first_token_ms = timing->has_first_token_ms;
+        answer.first_token_ms = timing->first_token_ms - timing->queued_ms;
+    }
+    if (response->usage != NULL) {
+        answer.has_prompt_tokens = answer.has_completion_tokens = true;
+        answer.prompt_tokens = response->usage->prompt_tokens;
+        answer.completion_tokens = response->usage->completion_tokens;
+    }
+    return answer;
+}
+
 static void fill_candidate(const struct job *job, struct answer *answer)
 {
-    const struct inference_response *response = &job->response;
     const struct served_by *served_by = candidate_of(job);
-    *answer = (struct answer){.status_code = response->status_code, .body = response->body};
+    *answer = answer_of_response(&job->response);
     if (served_by != NULL) {
         answer->model = served_by->model;
-    }
-    if (response->timing != NULL) {
-        answer->has_latency_ms = true;
-        answer->latency_ms = response->timing->total_ms - response->timing->queued_ms;
-        answer->has_first_token_ms = response->timing->has_first_token_ms;
-        answer->first_token_ms = response->timing->first_token_ms - response->timing->queued_ms;
     }
     if (job->calls_count > 0) {
         answer->has_cost_usd = job->calls[0].answer.has_cost_usd;
         answer->cost_usd = job->calls[0].answer.cost_usd;
-    }
-    if (response->usage != NULL) {
-        answer->has_prompt_tokens = answer->has_completion_tokens = true;
-        answer->prompt_tokens = response->usage->prompt_tokens;
-        answer->completion_tokens = response->usage->completion_tokens;
     }
 }
 

@@ -23,7 +23,11 @@ enum comparison_class { COMPARISON_ANSWERED, COMPARISON_UNSUPPORTED, COMPARISON_
 MUST_CHECK bool comparison_compose(struct job *job, const struct scorer *scorer,
                                    struct error *error);
 
-/* Leaves the bodies of both answers out, and says so with the verdict `whole`. */
+/* The answer that a response holds. Times are from its turn on: how long a backlog let it wait says
+ * nothing of who answered. */
+struct answer answer_of_response(const struct inference_response *response);
+
+/* Leaves the bodies of both answers and the reference out, and says so with the verdict `whole`. */
 void comparison_shrink(struct job *job, const struct error *why);
 
 enum comparison_class comparison_class(const struct comparison *comparison);

@@ -147,24 +147,3 @@ size_t answer_index_count(const struct answer_index *index)
 {
     return index->count;
 }
-
-struct answer answer_of_response(const struct inference_response *response)
-{
-    struct answer answer = {.status_code = response->status_code, .body = response->body};
-    const struct timing *timing = response->timing;
-    if (response->served_by != NULL) {
-        answer.model = response->served_by->model;
-    }
-    if (timing != NULL) {
-        answer.has_latency_ms = true;
-        answer.latency_ms = timing->total_ms - timing->queued_ms;
-        answer.has_first_token_ms = timing->has_first_token_ms;
-        answer.first_token_ms = timing->first_token_ms - timing->queued_ms;
-    }
-    if (response->usage != NULL) {
-        answer.has_prompt_tokens = answer.has_completion_tokens = true;
-        answer.prompt_tokens = response->usage->prompt_tokens;
-        answer.completion_tokens = response->usage->completion_tokens;
-    }
-    return answer;
-}

@@ -1,7 +1,7 @@
 /* answer_index: recorded answers by custom_id, to be joined with their requests.
  *
  * The answers lie in a temporary file; in memory are 40 bytes of each, in a table that is a quarter
- * full at least and half full at most: 160 bytes an answer, 80 as it grows. Of several answers to
+ * full at least and half full at most: 80 to 160 bytes an answer. Of several answers to
  * one id the one of the highest rank counts, and of equal ones the last that came, so that the
  * order in which partitions are read does not matter. Thread: one at a time; blocks.
  */
@@ -32,8 +32,5 @@ MUST_CHECK bool answer_index_find(struct answer_index *index, struct bytes custo
                                   struct arena *arena, const struct answer **answer_out,
                                   struct error *error);
 size_t answer_index_count(const struct answer_index *index);
-
-/* The answer that a response record holds. Times are without the wait for its turn. */
-struct answer answer_of_response(const struct inference_response *response);
 
 #endif

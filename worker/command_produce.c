@@ -160,11 +160,7 @@ static int run_joined(const struct options *options, const char *from, const str
         .config = config,
         .file = options->given[0],
         .answers = options->given[1],
-        .partition = -1,
-        .offset_first = -1,
-        .offset_last = -1,
-        .since_ms = -1,
-        .until_ms = -1,
+        .filter = letter_filter_of_topics(NULL, 0),
         .share = 1,
         .is_quiet = options->wants_json,
     };

@@ -140,7 +140,6 @@ static bool read_fraction(const struct options *options, const char *name, const
 }
 
 static bool fill_requests(const struct options *options, const struct replay_arguments *arguments,
-                          const struct letter_filter *filter,
                           struct replay_requests_options *replay)
 {
     const struct config_names *topics = &replay->config->topics.requests;
@@ -155,12 +154,6 @@ static bool fill_requests(const struct options *options, const struct replay_arg
     }
     replay->answers = arguments->answers;
     replay->answers_topic = arguments->answers_topic;
-    replay->run_id = filter->run_id;
-    replay->partition = filter->partition;
-    replay->offset_first = filter->offset_first;
-    replay->offset_last = filter->offset_last;
-    replay->since_ms = filter->since_ms;
-    replay->until_ms = filter->until_ms;
     replay->rate_max = arguments->rate_max;
     bool is_max = strcmp(arguments->speed, "max") == 0;
     return read_fraction(options, "sample", arguments->sample, 1, &replay->share) &&
@@ -205,15 +198,15 @@ int command_replay_joined(const struct options *options,
 static int run_requests(const struct options *options, const struct replay_arguments *arguments,
                         const struct config *config)
 {
-    struct letter_filter filter = letter_filter_of_topics(NULL, 0);
     struct replay_requests_options replay = {
         .config = config,
+        .filter = letter_filter_of_topics(NULL, 0),
         .is_dry = arguments->is_dry,
         .is_quiet = options->wants_json,
         .refusals = options->wants_json ? stderr : stdout,
     };
-    if (!fill_filter(options, arguments, &filter) ||
-        !fill_requests(options, arguments, &filter, &replay)) {
+    if (!fill_filter(options, arguments, &replay.filter) ||
+        !fill_requests(options, arguments, &replay)) {
         return EXIT_CODE_USAGE;
     }
     return command_replay_joined(options, &replay);

@@ -62,7 +62,7 @@ struct http_exchange {
     void *context;
 
     enum http_result result;
-    int status; // with HTTP_DONE
+    int status; // 0: none came
     struct buffer answer;
     struct http_limits limits;
     struct http_arrival arrivals[HTTP_ARRIVALS_MAX];

@@ -44,14 +44,21 @@ static bool is_within(int64_t number, int64_t first, int64_t last)
     return (first < 0 || number >= first) && (last < 0 || number <= last);
 }
 
+bool letter_filter_has_place(const struct letter_filter *filter, int64_t partition, int64_t offset,
+                             int64_t time_ms)
+{
+    return is_within(partition, filter->partition, filter->partition) &&
+           is_within(offset, filter->offset_first, filter->offset_last) &&
+           (filter->since_ms < 0 || time_ms >= filter->since_ms) &&
+           (filter->until_ms < 0 || time_ms < filter->until_ms);
+}
+
 bool letter_filter_matches(const struct letter_filter *filter, const struct letter *letter)
 {
     return letter_filter_topic(filter, letter) >= 0 && is_text(filter->run_id, letter->run_id) &&
            is_text(filter->reason, letter->reason) &&
-           is_within(letter->source.partition, filter->partition, filter->partition) &&
-           is_within(letter->source.offset, filter->offset_first, filter->offset_last) &&
-           (filter->since_ms < 0 || letter->time_ms >= filter->since_ms) &&
-           (filter->until_ms < 0 || letter->time_ms < filter->until_ms);
+           letter_filter_has_place(filter, letter->source.partition, letter->source.offset,
+                                   letter->time_ms);
 }
 
 static bool read_offset(const char *text, const char **end_out, int64_t *offset_out)

@@ -1,4 +1,4 @@
-/* letter_filter: which dead letters a `replay` is for. Pure; thread: any. */
+/* letter_filter: which dead letters, or requests, a `replay` is for. Pure; thread: any. */
 #ifndef WORKER_LETTER_FILTER_H
 #define WORKER_LETTER_FILTER_H
 
@@ -18,7 +18,7 @@ struct letter_filter {
     int64_t partition; // of the request
     int64_t offset_first;
     int64_t offset_last;
-    int64_t since_ms; // of the letter
+    int64_t since_ms; // of the letter, or the request
     int64_t until_ms; // excluded
 };
 
@@ -27,6 +27,9 @@ struct letter_filter letter_filter_of_topics(char *const *topics, size_t count);
 /* Which of the topics the letter comes from; -1 for none. */
 int letter_filter_topic(const struct letter_filter *filter, const struct letter *letter);
 
+/* By where the request is, and when it, or the letter, came. */
+bool letter_filter_has_place(const struct letter_filter *filter, int64_t partition, int64_t offset,
+                             int64_t time_ms);
 bool letter_filter_matches(const struct letter_filter *filter, const struct letter *letter);
 
 /* "7" or "7-12", both ends included. */

@@ -314,6 +314,13 @@ static bool read_id(const struct exchange *exchange, const char *subject, uint32
     return is_valid;
 }
 
+bool registry_knows(const char *url, struct bytes value, struct record_codec *codec)
+{
+    uint32_t id;
+    struct error reason = {0};
+    return url[0] != '\0' && record_schema_id(value, &id) && registry_load(url, id, codec, &reason);
+}
+
 bool registry_register(const char *url, const char *subject, struct bytes schema, uint32_t *id_out,
                        struct error *error)
 {

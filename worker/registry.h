@@ -43,6 +43,9 @@ enum registry_state registry_resolve(struct registry *registry, uint32_t id);
 MUST_CHECK bool registry_load(const char *url, uint32_t id, struct record_codec *codec,
                               struct error *error);
 
+/* The same for the schema that a value asks for; false too where there is no registry (url ""). */
+bool registry_knows(const char *url, struct bytes value, struct record_codec *codec);
+
 /* Registers the schema and gives its id. Blocks; for the start. Thread: any. */
 MUST_CHECK bool registry_register(const char *url, const char *subject, struct bytes schema,
                                   uint32_t *id_out, struct error *error);

@@ -14,7 +14,7 @@
 #include "worker/metrics.h"
 #include "worker/remote_internal.h"
 
-enum { TAKE_MAX = 64, URL_BYTES_MAX = 2300, WAIT_MAX_MS = 3600000 };
+enum { TAKE_MAX = 64, WAIT_MAX_MS = 3600000 };
 
 static struct remote *remote_of(struct generator *generator)
 {
@@ -109,7 +109,6 @@ static void send_call(struct remote *remote, struct remote_call *state, double n
     state->stage = REMOTE_SENT;
     state->is_probe = remote->breaker.state == BREAKER_HALF_OPEN;
     state->sent_ms = now_ms;
-    state->first_sent_ms = state->tries == 0 ? now_ms : state->first_sent_ms;
     metrics_add(METRIC_REMOTE_REQUESTS, remote->label, 1);
     metrics_add(METRIC_REMOTE_RETRIES, remote->label, state->tries > 0 ? 1 : 0);
     state->tries++;
@@ -432,7 +431,6 @@ static void close_remote(struct generator *generator)
     }
     remote_queue_close(&remote->waiting);
     mailbox_close(remote->judged);
-    free(remote->urls);
     free(remote);
 }
 
@@ -445,25 +443,17 @@ static const struct generator_ops remote_ops = {
 };
 
 /* "https://host/v1" + "/chat/completions". */
-static bool open_urls(struct remote *remote)
+static void set_urls(struct remote *remote)
 {
-    enum { ENDPOINTS = ENDPOINT_EMBEDDINGS + 1, PREFIX = sizeof "/v1" - 1 };
-    char *text = calloc(1, ENDPOINTS * sizeof(char *) + (size_t)ENDPOINTS * URL_BYTES_MAX);
-    remote->urls = (char **)text;
-    if (text == NULL) {
-        return false;
-    }
+    enum { PREFIX = sizeof "/v1" - 1 };
     int size = (int)strlen(remote->options.url);
     while (size > 0 && remote->options.url[size - 1] == '/') {
         size--;
     }
-    char *url = text + ENDPOINTS * sizeof(char *);
-    for (int i = ENDPOINT_NONE + 1; i < ENDPOINTS; i++, url += URL_BYTES_MAX) {
-        remote->urls[i] = url;
-        (void)snprintf(url, URL_BYTES_MAX, "%.*s%s", size, remote->options.url,
+    for (int i = ENDPOINT_NONE + 1; i <= (int)ENDPOINT_EMBEDDINGS; i++) {
+        (void)snprintf(remote->urls[i], sizeof remote->urls[i], "%.*s%s", size, remote->options.url,
                        openai_endpoint_traits((enum openai_endpoint)i)->url + PREFIX);
     }
-    return true;
 }
 
 static bool open_client(struct remote *remote, struct error *error)
@@ -502,12 +492,13 @@ bool remote_open(const struct remote_options *options, struct remote **remote_ou
     limiter_init(&remote->limiter, options->concurrency_max);
     breaker_init(&remote->breaker);
     spend_init(&remote->spend, options->spend_daily_max);
+    set_urls(remote);
     remote->random = (uint64_t)clock_unix_ms();
     remote->label = metrics_model(options->name);
     remote->judged =
         mailbox_open((size_t)options->calls_max, options->wake.on_wake, options->wake.context);
-    bool has_memory = remote_queue_open(&remote->waiting, options->calls_max) &&
-                      remote->judged != NULL && open_urls(remote);
+    bool has_memory =
+        remote_queue_open(&remote->waiting, options->calls_max) && remote->judged != NULL;
     if (!has_memory) {
         error_set(error, ERROR_FATAL, NULL, NULL, "out of memory for an endpoint");
     }

@@ -9,7 +9,10 @@
 #include "worker/remote.h"
 #include "worker/remote_queue.h"
 
-enum { REMOTE_NAME_BYTES_MAX = 128 }; // of the model and fingerprint that an answer names
+enum {
+    REMOTE_NAME_BYTES_MAX = 128, // of the model and fingerprint that an answer names
+    REMOTE_URL_BYTES_MAX = 2300,
+};
 
 enum remote_stage {
     REMOTE_WAITING,
@@ -49,7 +52,7 @@ struct remote_call {
     bool is_cancelled; // while it was judged
     int failures;      // those that count
     int tries;
-    double first_sent_ms, sent_ms; // monotonic; 0: not yet
+    double sent_ms; // monotonic; 0: not yet
     double retry_at_ms;
     struct remote_call *next; // in a list: of backoffs, of the answered
     char model[REMOTE_NAME_BYTES_MAX];
@@ -66,7 +69,7 @@ struct remote {
     struct served_by served_by;
     struct http_client *client;
     struct mailbox *judged;
-    char **urls; // by endpoint
+    char urls[ENDPOINT_EMBEDDINGS + 1][REMOTE_URL_BYTES_MAX];
     struct remote_queue waiting;
     struct remote_list backoffs; // in no order
     struct remote_list answered;

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "pipeline/clock.h"
 #include "pipeline/openai/response.h"
 #include "pipeline/openai/stream.h"
 #include "schemas/base/check.h"
@@ -104,10 +103,11 @@ static double ms_between(double from_ms, double to_ms)
 }
 
 /* `first_size`: the bytes of a stream up to its first token, 0: not known. */
-static void set_timing(struct remote_call *state, double now_ms, size_t first_size)
+static void set_timing(struct remote_call *state, size_t first_size)
 {
     double received_ms = state->call->job->received_ms;
     const struct http_exchange *exchange = &state->exchange;
+    double now_ms = exchange->done_ms;
     struct timing *timing = &state->call->answer.timing;
     *timing = (struct timing){
         .queued_ms = ms_between(received_ms, state->sent_ms),
@@ -165,12 +165,12 @@ static void judge_response(struct remote_call *state, struct bytes body)
     json_decref(root);
 }
 
-static void judge_success(struct remote_call *state, double now_ms)
+static void judge_success(struct remote_call *state)
 {
     struct bytes body = buffer_bytes(&state->exchange.answer);
     if (!openai_stream_is(body)) {
         judge_response(state, body);
-        set_timing(state, now_ms, 0);
+        set_timing(state, 0);
         return;
     }
     struct buffer joined;
@@ -179,7 +179,7 @@ static void judge_success(struct remote_call *state, double now_ms)
     buffer_init(&joined, state->remote->options.answer_bytes_max);
     if (openai_stream_join(body, &joined, &first_size, &error)) {
         judge_response(state, buffer_bytes(&joined));
-        set_timing(state, now_ms, first_size);
+        set_timing(state, first_size);
     } else {
         judge(state, RESULT_BROKEN, "endpoint_broken_stream", error.message);
     }
@@ -187,7 +187,7 @@ static void judge_success(struct remote_call *state, double now_ms)
 }
 
 /* 4xx: the body as it is, or an error object that says what came instead. */
-static void judge_refusal(struct remote_call *state, double now_ms)
+static void judge_refusal(struct remote_call *state)
 {
     struct bytes body = buffer_bytes(&state->exchange.answer);
     json_t *root = json_loadb(body.data, body.size, JSON_ALLOW_NUL, NULL);
@@ -204,7 +204,7 @@ static void judge_refusal(struct remote_call *state, double now_ms)
     json_decref(root);
     if (!buffer_failed(&instead) && keep_body(state, body)) {
         state->verdict.result = RESULT_REFUSED;
-        set_timing(state, now_ms, 0);
+        set_timing(state, 0);
     }
     buffer_close(&instead);
 }
@@ -214,16 +214,16 @@ static bool says_later(int status)
     return status == 408 || status == 409 || status == 429;
 }
 
-static void judge_status(struct remote_call *state, double now_ms)
+static void judge_status(struct remote_call *state)
 {
     int status = state->exchange.status;
     char text[96];
     (void)snprintf(text, sizeof text, "the endpoint answered with HTTP status %d%s", status,
                    status >= 300 && status < 400 ? ", redirects are not followed" : "");
     if (status >= 200 && status < 300) {
-        judge_success(state, now_ms);
+        judge_success(state);
     } else if (status >= 400 && status < 500 && !says_later(status)) {
-        judge_refusal(state, now_ms);
+        judge_refusal(state);
     } else if (status == 429) {
         judge(state, RESULT_THROTTLED, "endpoint_throttled", text);
     } else {
@@ -233,12 +233,11 @@ static void judge_status(struct remote_call *state, double now_ms)
 
 void remote_judge(struct remote_call *state)
 {
-    double now_ms = state->exchange.done_ms;
     (void)shortage_take();
     state->verdict = (struct remote_verdict){.result = RESULT_BROKEN};
     state->call->answer.error = (struct error){0};
     if (state->exchange.result == HTTP_DONE) {
-        judge_status(state, now_ms);
+        judge_status(state);
     } else {
         judge_transfer(state);
     }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "pipeline/clock.h"
+#include "pipeline/comparison.h"
 #include "schemas/base/arena.h"
 #include "schemas/base/buffer.h"
 #include "schemas/records/record_codec.h"
@@ -75,22 +76,13 @@ static struct incoming incoming_of(const rd_kafka_message_t *message)
     };
 }
 
-/* Asks the registry for the schema of a value, when that is what is missing. */
-static bool knows_schema(struct replay *replay, struct bytes value)
-{
-    const char *url = replay->options->config->registry_url;
-    uint32_t id;
-    struct error reason = {0};
-    return url[0] != '\0' && record_schema_id(value, &id) &&
-           registry_load(url, id, replay->codec, &reason);
-}
-
 static enum decode_result decode_request(struct replay *replay, struct bytes value,
                                          struct arena *arena, struct inference_request *out,
                                          struct error *reason)
 {
     enum decode_result result = record_decode_request(replay->codec, value, arena, out, reason);
-    return result == NEEDS_SCHEMA && knows_schema(replay, value)
+    return result == NEEDS_SCHEMA &&
+                   registry_knows(replay->options->config->registry_url, value, replay->codec)
                ? record_decode_request(replay->codec, value, arena, out, reason)
                : result;
 }
@@ -100,7 +92,8 @@ static enum decode_result decode_response(struct replay *replay, struct bytes va
                                           struct error *reason)
 {
     enum decode_result result = record_decode_response(replay->codec, value, arena, out, reason);
-    return result == NEEDS_SCHEMA && knows_schema(replay, value)
+    return result == NEEDS_SCHEMA &&
+                   registry_knows(replay->options->config->registry_url, value, replay->codec)
                ? record_decode_response(replay->codec, value, arena, out, reason)
                : result;
 }
@@ -211,19 +204,12 @@ static bool read_answers(struct replay *replay, struct error *error)
 
 /* --- Requests --- */
 
-static bool is_within(int64_t value, int64_t first, int64_t last)
-{
-    return (first < 0 || value >= first) && (last < 0 || value <= last);
-}
-
 /* By what is known before decoding. */
 static bool is_wanted(const struct replay_requests_options *options,
                       const struct incoming *incoming)
 {
-    return is_within(incoming->partition, options->partition, options->partition) &&
-           is_within(incoming->offset, options->offset_first, options->offset_last) &&
-           is_within(incoming->timestamp_ms, options->since_ms,
-                     options->until_ms < 0 ? -1 : options->until_ms - 1);
+    return letter_filter_has_place(&options->filter, incoming->partition, incoming->offset,
+                                   incoming->timestamp_ms);
 }
 
 static bool add_chosen(struct replay *replay, const struct chosen *chosen, struct error *error)
@@ -265,7 +251,8 @@ static bool choose(struct replay *replay, const struct incoming *incoming,
     const struct replay_requests_options *options = replay->options;
     struct replay_requests_result *result = replay->result;
     struct bytes key = incoming->key.data == NULL ? request->custom_id : incoming->key;
-    if ((options->run_id != NULL && !bytes_equal_text(request->run_id, options->run_id)) ||
+    if ((options->filter.run_id != NULL &&
+         !bytes_equal_text(request->run_id, options->filter.run_id)) ||
         !key_sample_has(key, options->share)) {
         return true;
     }

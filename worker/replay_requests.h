@@ -19,22 +19,19 @@
 
 #include "schemas/base/error.h"
 #include "worker/config.h"
+#include "worker/letter_filter.h"
 
 struct replay_requests_options {
     const struct config *config;
-    const char *topic;         // of the requests; NULL: `file`
-    const char *file;          // OpenAI batch lines
-    const char *answers;       // an OpenAI batch output file; NULL: none
-    const char *answers_topic; // response records; NULL: none
-    // What is NULL or negative lets everything through.
-    const char *run_id;
-    int64_t partition;
-    int64_t offset_first, offset_last;
-    int64_t since_ms, until_ms; // of the request; until_ms is excluded
-    double share;               // 0 to 1, by the hash of the key, or the custom_id
-    double speed;               // of the recorded spacing; 0: as fast as it goes
-    int64_t rate_max;           // records a second; 0: no limit
-    bool is_dry;                // sends nothing, and writes what would be refused
+    const char *topic;           // of the requests; NULL: `file`
+    const char *file;            // OpenAI batch lines
+    const char *answers;         // an OpenAI batch output file; NULL: none
+    const char *answers_topic;   // response records; NULL: none
+    struct letter_filter filter; // without topics and reason
+    double share;                // 0 to 1, by the hash of the key, or the custom_id
+    double speed;                // of the recorded spacing; 0: as fast as it goes
+    int64_t rate_max;            // records a second; 0: no limit
+    bool is_dry;                 // sends nothing, and writes what would be refused
     bool is_quiet;
     FILE *refusals; // where a dry run writes them
 };

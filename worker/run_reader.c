@@ -52,11 +52,8 @@ static enum decode_result identify_response(struct record_codec *codec, struct b
 static void identify_with_registry(struct reading *reading, identify *function, struct bytes value,
                                    struct arena *arena, struct identity *out)
 {
-    uint32_t id;
-    struct error reason = {0};
     if (function(reading->codec, value, arena, out) == NEEDS_SCHEMA &&
-        reading->registry_url[0] != '\0' && record_schema_id(value, &id) &&
-        registry_load(reading->registry_url, id, reading->codec, &reason)) {
+        registry_knows(reading->registry_url, value, reading->codec)) {
         (void)function(reading->codec, value, arena, out);
     }
 }

@@ -21,12 +21,10 @@ struct lcs_list {
 
 struct lcs {
     uint64_t *masks; // [row_max, words_max] where a number of the rows' list stands in the other
-    uint64_t
-        *rows; // [row_max + 1, words_max] a set bit: no growth at this cell; NULL: lengths only
-    uint32_t *slots;  // [distinct] which mask a number has
+    uint64_t *rows;  // [row_max + 1, words_max] a set bit: no growth here; one row for lengths only
+    uint32_t *slots; // [distinct] which mask a number has
     uint32_t *stamps; // [distinct] the pair for which `slots` holds
     uint32_t stamp;
-    size_t rows_max;
 };
 
 /* The work of one pair, in steps of about a nanosecond. */

@@ -110,8 +110,6 @@ SCHEMA_CHECK(dependencies)
 {
     for (size_t i = 0; i < rule->parts_count; i++) {
         const struct schema_part *part = &rule->parts[i];
-        size_t index = 0;
-        json_t *name = NULL;
         if (!schema_step(run, 1)) {
             return false;
         }
@@ -121,11 +119,8 @@ SCHEMA_CHECK(dependencies)
         if (part->node != NULL && !schema_evaluate(run, part->node, value, marks)) {
             return false;
         }
-        json_array_foreach (part->json, index, name) {
-            const char *text = json_string_value(name);
-            if (!schema_step(run, 1) || (text != NULL && json_object_get(value, text) == NULL)) {
-                return schema_refuse(run, rule, text == NULL ? "" : text);
-            }
+        if (!schema_has_all(run, rule, part->json, value)) {
+            return false;
         }
     }
     return true;
@@ -244,7 +239,7 @@ static bool check_tuple(struct schema_run *run, const struct schema_rule *rule, 
                         struct schema_marks *marks)
 {
     size_t count = json_array_size(value);
-    bool *items = count == 0 ? NULL : schema_mark_items(run, marks, count);
+    bool *items = schema_mark_items(run, marks, count);
     for (size_t i = 0; i < count && i < rule->parts_count; i++) {
         if (items != NULL) {
             items[i] = true;
@@ -261,7 +256,7 @@ static bool check_rest(struct schema_run *run, const struct schema_rule *rule, s
                        json_t *value, struct schema_marks *marks)
 {
     size_t count = json_array_size(value);
-    bool *items = count == 0 ? NULL : schema_mark_items(run, marks, count);
+    bool *items = schema_mark_items(run, marks, count);
     for (size_t i = first; i < count; i++) {
         if (items != NULL) {
             items[i] = true;
@@ -310,7 +305,7 @@ SCHEMA_CHECK(contains)
     if (!json_is_array(value)) {
         return true;
     }
-    bool *items = count == 0 ? NULL : schema_mark_items(run, marks, count);
+    bool *items = schema_mark_items(run, marks, count);
     for (size_t i = 0; i < count; i++) {
         if (evaluate_quietly(run, rule->parts->node, json_array_get(value, i), NULL)) {
             found++;
@@ -327,7 +322,7 @@ SCHEMA_CHECK(contains)
 SCHEMA_CHECK(unevaluated_items)
 {
     size_t count = json_array_size(value);
-    bool *items = count == 0 ? NULL : schema_mark_items(run, marks, count);
+    bool *items = schema_mark_items(run, marks, count);
     for (size_t i = 0; items != NULL && i < count; i++) {
         if (items[i]) {
             continue;

@@ -239,7 +239,7 @@ SCHEMA_CHECK(unique_items)
 
 /* --- Members that must be there --- */
 
-static bool has_all(struct schema_run *run, const struct schema_rule *rule, const json_t *names,
+bool schema_has_all(struct schema_run *run, const struct schema_rule *rule, const json_t *names,
                     const json_t *value)
 {
     size_t index = 0;
@@ -258,7 +258,7 @@ static bool has_all(struct schema_run *run, const struct schema_rule *rule, cons
 SCHEMA_CHECK(required)
 {
     (void)marks;
-    return !json_is_object(value) || has_all(run, rule, rule->value, value);
+    return !json_is_object(value) || schema_has_all(run, rule, rule->value, value);
 }
 
 SCHEMA_CHECK(dependent_required)
@@ -268,7 +268,7 @@ SCHEMA_CHECK(dependent_required)
     json_t *names = NULL;
     json_object_foreach (rule->value, name, names) {
         if (!schema_step(run, 1) ||
-            (json_object_get(value, name) != NULL && !has_all(run, rule, names, value))) {
+            (json_object_get(value, name) != NULL && !schema_has_all(run, rule, names, value))) {
             return false;
         }
     }

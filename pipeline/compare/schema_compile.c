@@ -10,9 +10,6 @@
 
 enum { ARENA_BYTES_MAX = 64 << 20, URI_BYTES_MAX = 4096 };
 
-static bool compile_rules(struct schema *schema, struct schema_node *node, int depth,
-                          struct error *error);
-
 static bool refuse(struct error *error, const char *what, const char *name)
 {
     return error_set(error, ERROR_INVALID, NULL, NULL, "the schema %s%.100s", what, name);

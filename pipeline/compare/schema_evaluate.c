@@ -130,7 +130,7 @@ void schema_mark_name(struct schema_marks *marks, const char *name, json_t *valu
 
 bool *schema_mark_items(struct schema_run *run, struct schema_marks *marks, size_t size)
 {
-    if (marks == NULL) {
+    if (marks == NULL || size == 0) {
         return NULL;
     }
     if (marks->items == NULL) {

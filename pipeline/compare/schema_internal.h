@@ -150,6 +150,10 @@ bool schema_evaluate(struct schema_run *run, const struct schema_node *node, jso
                      struct schema_marks *marks);
 /* Takes `steps` off what is left; false when a limit is met. */
 bool schema_step(struct schema_run *run, size_t steps);
+/* Whether all of `names` that are strings are members of `value`, refused by the first that is not.
+ */
+bool schema_has_all(struct schema_run *run, const struct schema_rule *rule, const json_t *names,
+                    const json_t *value);
 /* Notes why the value is refused, and returns false. */
 bool schema_refuse(struct schema_run *run, const struct schema_rule *rule, const char *why);
 /* Ends the run with an error, and returns false. */

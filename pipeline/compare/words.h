@@ -1,13 +1,15 @@
 /* words: two texts as lists of numbers, one for each word, the same number for the same word.
  *
  * How a text is cut into words is a mode:
- *   ROUGE    rouge-score's tokenizer: lower case, runs of a-z and 0-9. Letters beyond ASCII
- * separate. STEM     the same, words of more than three characters stemmed (porter.h). UNICODE
- * NFKC, lower case, runs of letters, marks and numbers; each letter of a script that is written
- * without spaces (Han, Kana, Thai, Lao, Khmer, Burmese) is a word of its own. SQUAD    SQuAD's
- * normalization: lower case, ASCII punctuation removed, the articles a, an and the removed, cut at
- * white space. In UNICODE and SQUAD a final sigma is taken for a sigma. Newlines separate
- * sentences.
+ *
+ * - ROUGE: rouge-score's tokenizer: lower case, runs of a-z and 0-9; letters beyond ASCII separate.
+ * - STEM: the same, words of more than three characters stemmed (porter.h).
+ * - UNICODE: NFKC, lower case, runs of letters, marks and numbers; each letter of a script that is
+ *   written without spaces (Han, Kana, Thai, Lao, Khmer, Burmese) is a word of its own.
+ * - SQUAD: SQuAD's normalization: lower case, ASCII punctuation removed, the articles a, an and the
+ *   removed, cut at white space.
+ *
+ * In UNICODE and SQUAD a final sigma is taken for a sigma. Newlines separate sentences.
  */
 #ifndef PIPELINE_COMPARE_WORDS_H
 #define PIPELINE_COMPARE_WORDS_H

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "pipeline/comparison.h"
 #include "tests/support/cmocka.h"
 
 enum { ANSWERS = 5000 };
