@@ -2,8 +2,6 @@
  * Threads: engine (the two observers), pool (everything else). */
 #include "pipeline/local_internal.h"
 
-#include <math.h>
-
 #include "pipeline/clock.h"
 #include "pipeline/openai/response.h"
 #include "schemas/base/check.h"
@@ -228,19 +226,6 @@ static bool compose_body(struct local_call *state, const struct openai_choice *c
     return keep_body(call, &body);
 }
 
-/* A vector's first numbers; what is left of length 1 gets it again. */
-static void shorten(float *vector, int width, bool normalizes)
-{
-    double squares = 0;
-    for (int i = 0; i < width; i++) {
-        squares += (double)vector[i] * (double)vector[i];
-    }
-    double length = normalizes && squares > 0 ? sqrt(squares) : 1;
-    for (int i = 0; i < width; i++) {
-        vector[i] = (float)((double)vector[i] / length);
-    }
-}
-
 static bool compose_embeddings(struct local_call *state)
 {
     struct call *call = state->call;
@@ -253,8 +238,8 @@ static bool compose_embeddings(struct local_call *state)
     }
     for (int i = 0; i < state->choices_count; i++) {
         float *vector = state->choices[i].sequence.vector;
-        if (dimensions > 0 && dimensions < config->hidden) {
-            shorten(vector, dimensions, config->encoder.normalizes);
+        if (dimensions > 0 && dimensions < config->hidden && config->encoder.normalizes) {
+            model_normalize(vector, dimensions);
         }
         vectors[i] = vector;
     }

@@ -179,22 +179,11 @@ static const struct tensor *claim(struct adapter *adapter, const char *module, c
     return length < NAME_BYTES ? safetensors_claim(adapter->safetensors, name) : NULL;
 }
 
-static bool read_dtype(const struct tensor *tensor, enum dtype *dtype_out)
-{
-    for (enum dtype dtype = DTYPE_F32; dtype <= DTYPE_F16; dtype++) {
-        if (strcmp(tensor->dtype, dtype_name(dtype)) == 0) {
-            *dtype_out = dtype;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool has_shape(const struct tensor *tensor, int rows, int columns)
 {
     enum dtype dtype;
     return tensor->dims == 2 && tensor->shape[0] == rows && tensor->shape[1] == columns &&
-           read_dtype(tensor, &dtype);
+           tensor_dtype(tensor, DTYPE_F32, DTYPE_F16, &dtype);
 }
 
 bool adapter_find(struct adapter *adapter, const char *name, int rows, int columns,
@@ -235,7 +224,7 @@ static float *take_floats(const struct tensor *tensor, size_t count)
 {
     enum dtype dtype = DTYPE_F32;
     float *values = calloc(count, sizeof(float));
-    if (values != NULL && read_dtype(tensor, &dtype)) {
+    if (values != NULL && tensor_dtype(tensor, DTYPE_F32, DTYPE_F16, &dtype)) {
         dtype_to_f32(values, tensor->data, dtype, count);
     }
     return values;

@@ -22,7 +22,7 @@ void dequantize_fp8(const struct fp8_matrix *matrix, float *target);
 
 /* Whole numbers of 4 or 8 bits, several in a little-endian word of 32: value = (number - zero
  * point) * scale, by output and group of inputs.
- *   AWQ:  words [columns, rows / 8], side by side along the outputs in the order of awq_order
+ *   AWQ:  words [columns, rows / 8], side by side along the outputs in the order of awq_places
  *   GPTQ: words [columns / count, rows], in order along the inputs
  * Zero points are [groups, rows / count] words, packed along the outputs as AWQ's words (AWQ) or in
  * order (GPTQ). */

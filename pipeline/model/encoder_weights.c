@@ -141,6 +141,7 @@ bool encoder_weights_load(const struct loader *loader, struct weights *weights)
         if (!load_layer(loader, layer, &weights->layers[i])) {
             return false;
         }
+        loader_layer_done(loader, i + 1);
     }
     claim_rest(loader, prefix);
     return true;

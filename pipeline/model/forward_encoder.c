@@ -92,24 +92,33 @@ bool model_states(struct model *model, float *states_out, struct error *error)
     return true;
 }
 
+void model_normalize(float *vector, int width)
+{
+    double squares = 0;
+    for (int i = 0; i < width; i++) {
+        squares += (double)vector[i] * (double)vector[i];
+    }
+    double length = squares > 0 ? sqrt(squares) : 1;
+    for (int i = 0; i < width; i++) {
+        vector[i] = (float)((double)vector[i] / length);
+    }
+}
+
 /* One text's vector of its rows' states. */
 static void pool(const struct model_config *config, const float *states, int rows,
                  float *vector_out)
 {
     size_t hidden = (size_t)config->hidden;
     int used = config->encoder.pooling == POOLING_FIRST ? 1 : rows;
-    double squares = 0;
     for (size_t i = 0; i < hidden; i++) {
         double sum = 0;
         for (int r = 0; r < used; r++) {
             sum += (double)states[(size_t)r * hidden + i];
         }
         vector_out[i] = (float)(sum / used);
-        squares += (double)vector_out[i] * (double)vector_out[i];
     }
-    double length = config->encoder.normalizes && squares > 0 ? sqrt(squares) : 1;
-    for (size_t i = 0; i < hidden; i++) {
-        vector_out[i] = (float)((double)vector_out[i] / length);
+    if (config->encoder.normalizes) {
+        model_normalize(vector_out, config->hidden);
     }
 }
 

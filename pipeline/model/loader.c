@@ -16,15 +16,11 @@ bool loader_failed(const struct loader *loader, const char *name, enum kernel_st
                      NULL, NULL, "cannot load %s: %s", name, kernel_status_text(status));
 }
 
-static bool read_dtype(const struct tensor *tensor, enum dtype *dtype_out)
+void loader_layer_done(const struct loader *loader, int done)
 {
-    for (enum dtype dtype = DTYPE_F32; dtype <= DTYPE_F16; dtype++) {
-        if (strcmp(tensor->dtype, dtype_name(dtype)) == 0) {
-            *dtype_out = dtype;
-            return true;
-        }
+    if (loader->progress.on_layer != NULL) {
+        loader->progress.on_layer(loader->progress.context, done, loader->config->layers);
     }
-    return false;
 }
 
 bool loader_find(const struct loader *loader, const char *name, int rows, int columns,
@@ -57,7 +53,7 @@ static bool find(const struct loader *loader, const char *name, int rows, int co
     if (!loader_find(loader, name, rows, columns, &tensor)) {
         return false;
     }
-    if (!read_dtype(tensor, dtype_out)) {
+    if (!tensor_dtype(tensor, DTYPE_F32, DTYPE_F16, dtype_out)) {
         return error_set(loader->error, ERROR_CONFIG, "invalid_weights", NULL,
                          "tensor %s has dtype %s, must be F32, BF16 or F16", name, tensor->dtype);
     }

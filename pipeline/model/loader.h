@@ -43,6 +43,8 @@ struct part_spec {
 
 /* Sets the error that names what could not be loaded. Returns false. */
 bool loader_failed(const struct loader *loader, const char *name, enum kernel_status status);
+/* Tells whoever watches that the first `done` layers are loaded. */
+void loader_layer_done(const struct loader *loader, int done);
 /* Finds the tensor `name` of [rows] (columns 0) or [rows, columns] and claims it. */
 MUST_CHECK bool loader_find(const struct loader *loader, const char *name, int rows, int columns,
                             const struct tensor **tensor_out);

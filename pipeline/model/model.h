@@ -24,7 +24,7 @@ struct model_progress {
 struct model_options {
     enum weight_format weights; // AUTO: the fastest format that the backend runs well
     int block_tokens;           // positions of one KV block
-    enum kv_format kv_format;   // AUTO: f32 beside weights in f32, else bf16
+    enum kv_format kv_format;   // AUTO: the backend's choice
     const char *adapter;        // a PEFT folder to merge at load, or NULL
     struct model_progress progress;
 };
@@ -76,6 +76,9 @@ struct model_batch {
 /* Runs the layers and keeps the logits of batch->logit_rows until the next forward. */
 MUST_CHECK bool model_forward(struct model *model, const struct model_batch *batch,
                               struct error *error);
+
+/* Makes the length of a vector 1, unless it is 0. */
+void model_normalize(float *vector, int width);
 
 /* Of an encoder, whose batches have whole texts, each from position 0, and no logit rows: one
  * vector of `hidden` numbers for each sequence. */

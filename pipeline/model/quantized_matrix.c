@@ -18,8 +18,8 @@ static const struct quantization *quantization_of(const struct loader *loader)
 
 static bool is_fp8(const struct tensor *tensor)
 {
-    return strcmp(tensor->dtype, dtype_name(DTYPE_F8_E4M3)) == 0 ||
-           strcmp(tensor->dtype, dtype_name(DTYPE_F8_E5M2)) == 0;
+    enum dtype dtype;
+    return tensor_dtype(tensor, DTYPE_F8_E4M3, DTYPE_F8_E5M2, &dtype);
 }
 
 static const struct tensor *look(const struct loader *loader, const char *module,
@@ -90,8 +90,7 @@ static bool take_fp8(const struct loader *loader, const char *module, int rows, 
         return false;
     }
     matrix.data = tensor->data;
-    matrix.dtype =
-        strcmp(tensor->dtype, dtype_name(DTYPE_F8_E5M2)) == 0 ? DTYPE_F8_E5M2 : DTYPE_F8_E4M3;
+    (void)tensor_dtype(tensor, DTYPE_F8_E4M3, DTYPE_F8_E5M2, &matrix.dtype); // is_fp8 said so
     matrix.scales = scales;
     if (!loader->is_dry) {
         dequantize_fp8(&matrix, values);

@@ -493,3 +493,15 @@ uint64_t safetensors_hash(const struct safetensors *safetensors)
     (void)XXH3_freeState(state);
     return hash;
 }
+
+bool tensor_dtype(const struct tensor *tensor, enum dtype first, enum dtype last,
+                  enum dtype *dtype_out)
+{
+    for (enum dtype dtype = first; dtype <= last; dtype++) {
+        if (strcmp(tensor->dtype, dtype_name(dtype)) == 0) {
+            *dtype_out = dtype;
+            return true;
+        }
+    }
+    return false;
+}

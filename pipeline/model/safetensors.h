@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/dtype.h"
 #include "schemas/base/error.h"
 
 enum { TENSOR_DIMS_MAX = 8 };
@@ -49,5 +50,9 @@ size_t safetensors_count(const struct safetensors *safetensors);
 const struct tensor *safetensors_at(const struct safetensors *safetensors, size_t index);
 /* Of every tensor's name and bytes, in order of name, whatever file they are in. Reads it all. */
 uint64_t safetensors_hash(const struct safetensors *safetensors);
+
+/* Whether the numbers are of one of the formats `first` to `last`, and of which. */
+bool tensor_dtype(const struct tensor *tensor, enum dtype first, enum dtype last,
+                  enum dtype *dtype_out);
 
 #endif

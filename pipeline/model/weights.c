@@ -83,8 +83,8 @@ bool weights_open(const struct loader *loader, struct weights **weights_out)
                                             : load_ends(loader, weights);
     for (int i = 0; is_ok && !config->encoder.is_encoder && i < config->layers; i++) {
         is_ok = layer_weights_load(loader, i, &weights->layers[i]);
-        if (is_ok && loader->progress.on_layer != NULL) {
-            loader->progress.on_layer(loader->progress.context, i + 1, config->layers);
+        if (is_ok) {
+            loader_layer_done(loader, i + 1);
         }
     }
     if (!is_ok || !check_surplus(loader)) {

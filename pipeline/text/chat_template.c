@@ -12,6 +12,7 @@
 
 #include "pipeline/text/jinja_exec.h"
 #include "pipeline/text/jinja_parser.h"
+#include "pipeline/text/jinja_string.h"
 #include "pipeline/text/jinja_tojson.h"
 #include "schemas/base/check.h"
 
@@ -74,17 +75,6 @@ bool chat_template_takes_tools(const struct chat_template *chat_template)
     return chat_template->takes_tools;
 }
 
-static bool mentions(struct bytes source, const char *word)
-{
-    size_t size = strlen(word);
-    for (size_t i = 0; i + size <= source.size; i++) {
-        if (memcmp(source.data + i, word, size) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool parse(struct chat_template *chat_template, struct bytes source, struct jinja_node **out,
                   struct error *error)
 {
@@ -93,7 +83,8 @@ static bool parse(struct chat_template *chat_template, struct bytes source, stru
                          "a chat template may have %d bytes, this one has %zu", SOURCE_BYTES_MAX,
                          source.size);
     }
-    chat_template->takes_tools = chat_template->takes_tools || mentions(source, "tools");
+    chat_template->takes_tools =
+        chat_template->takes_tools || jinja_find(source, bytes_of("tools"), 0) != SIZE_MAX;
     chat_template->hash = XXH3_64bits_withSeed(source.data, source.size, chat_template->hash);
     return jinja_parse(chat_template->arena, source, out, error);
 }
