@@ -231,17 +231,17 @@ int command_replay(int argc, char **argv)
          .help = "times the recorded spacing, or max (the default)"},
         {"rate", "N", OPTION_NUMBER, &arguments.rate_max, .min = 1, .max = RATE_MAX,
          .help = "at most so many requests a second"},
-        {"run-id", "ID", OPTION_TEXT, &arguments.run_id, .help = "only of this run"},
+        {"run-id", "ID", OPTION_TEXT, &arguments.run_id, .help = NULL},
         {"reason", "CODE", OPTION_TEXT, &arguments.reason,
-         .help = "only of this error, such as undecodable"},
+         .help = "only of this run, only of this error"},
         {"topic", "TOPIC", OPTION_TEXT, &arguments.topic,
          .help = "requests of this one; default: topics.requests"},
-        {"partition", "N", OPTION_NUMBER, &arguments.partition, .min = 0, .max = INT32_MAX,
-         .help = "only requests of this partition"},
-        {"offsets", "FIRST-LAST", OPTION_TEXT, &arguments.offsets, .help = "and of these offsets"},
-        {"since", "TIME", OPTION_TEXT, &arguments.since,
-         .help = "from then on: 2026-01-31[T22:15:00Z]"},
-        {"until", "TIME", OPTION_TEXT, &arguments.until, .help = "before then"},
+        {"partition", "N", OPTION_NUMBER, &arguments.partition, .min = 0, .max = INT32_MAX},
+        {"offsets", "FIRST-LAST", OPTION_TEXT, &arguments.offsets,
+         .help = "only requests of these"},
+        {"since", "TIME", OPTION_TEXT, &arguments.since, .help = NULL},
+        {"until", "TIME", OPTION_TEXT, &arguments.until,
+         .help = "from, before: 2026-01-31[T22:15:00Z]"},
         {"max-replays", "N", OPTION_NUMBER, &arguments.replays_max, .min = 1, .max = REPLAYS_MAX,
          .help = "sends none back more often; default: 3"},
         {"dry-run", NULL, OPTION_FLAG, &arguments.is_dry,
@@ -250,9 +250,8 @@ int command_replay(int argc, char **argv)
     struct options options = {
         .name = "replay",
         .arguments = "",
-        .about = "Sends dead letters back to the topics they came from, byte for byte, each\n"
-                 "once, however often this runs; or recorded requests, joined by custom_id with\n"
-                 "recorded answers, to topics.replay, for workers with mode: compare.\n"
+        .about = "Sends dead letters back to the topics they came from, byte for byte, each once;\n"
+                 "or recorded requests, joined with recorded answers, to topics.replay.\n"
                  "Exit code: 0 all that match are sent, 1 some not, 2 usage.\n",
         .rows = rows,
         .rows_count = sizeof rows / sizeof rows[0],

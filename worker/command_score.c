@@ -164,13 +164,12 @@ int command_score(int argc, char **argv)
         .name = "score",
         .arguments = "",
         .about =
-            "Scores pairs of texts: JSON lines on stdin, one line on stdout for each, in order:\n"
+            "Scores pairs of texts: JSON lines on stdin, a line on stdout for each, in order:\n"
             "  {\"reference\", \"candidate\", \"schema\", \"labels\", \"finish_reason\"}\n"
-            "    -> {\"scores\": {\"rouge1\", ...}, \"verdicts\": {\"json\": true, ...}, "
-            "\"reasons\"}\n"
-            "Only candidate is required. Reference and candidate are texts, or messages of an\n"
-            "OpenAI response (content, refusal, tool_calls). labels are the classes that there\n"
-            "are. deploy/SCORES.md and millrace settings --scores define each score.\n"
+            "    -> {\"scores\": {\"rouge1\", ...}, \"verdicts\": {\"json\", ...}, \"reasons\"}\n"
+            "Only candidate is required. Reference and candidate are texts, or messages of\n"
+            "an OpenAI response (content, refusal, tool_calls). labels are the classes that\n"
+            "there are. deploy/SCORES.md and millrace settings --scores define each score.\n"
             "A bad line gives {\"error\"}. Exit code: 0, or 1 where stdin or stdout fail.\n",
     };
     int exit_code;

@@ -19,8 +19,8 @@ enum { COMMON_CONFIG, COMMON_SET, COMMON_JSON, COMMON_HELP, COMMON_COUNT };
 static const struct option_row common_rows[COMMON_COUNT] = {
     [COMMON_CONFIG] = {"config", "FILE", OPTION_TEXT, .help = "settings, as YAML"},
     [COMMON_SET] = {"set", "KEY=VALUE", OPTION_TEXT, .help = "one setting; may be repeated"},
-    [COMMON_JSON] = {"json", NULL, OPTION_FLAG, .help = "output for machines"},
-    [COMMON_HELP] = {"help", NULL, OPTION_FLAG, .help = "this text"},
+    [COMMON_JSON] = {"json", NULL, OPTION_FLAG, .help = NULL},
+    [COMMON_HELP] = {"help", NULL, OPTION_FLAG, .help = "output for machines, this text"},
 };
 
 void options_complain(const struct options *options, const char *format, ...)
@@ -55,24 +55,31 @@ int options_exit_code(const struct error *error)
     return EXIT_CODE_FAILED;
 }
 
-static void print_row(const struct option_row *row)
+/* Rows without help stand on the line of the next that has some. */
+static void print_rows(const struct option_row *rows, size_t count)
 {
-    char left[64];
-    (void)snprintf(left, sizeof left, "--%s%s%s", row->name, row->argument == NULL ? "" : " ",
-                   row->argument == NULL ? "" : row->argument);
-    printf("  %-26s %s\n", left, row->help);
+    char left[80];
+    int size = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct option_row *row = &rows[i];
+        const char *argument = row->argument == NULL ? "" : row->argument;
+        size +=
+            snprintf(left + size, sizeof left - (size_t)size, "%s--%s%s%s", size == 0 ? "" : ", ",
+                     row->name, argument[0] == '\0' ? "" : " ", argument);
+        CHECK(size < (int)sizeof left);
+        if (row->help != NULL) {
+            printf("  %-26s %s\n", left, row->help);
+            size = 0;
+        }
+    }
 }
 
 static void print_help(const struct options *options)
 {
     printf("usage: millrace %s [options]%s%s\n\n%s\noptions:\n", options->name,
            options->arguments[0] == '\0' ? "" : " ", options->arguments, options->about);
-    for (size_t i = 0; i < options->rows_count; i++) {
-        print_row(&options->rows[i]);
-    }
-    for (size_t i = 0; i < COMMON_COUNT; i++) {
-        print_row(&common_rows[i]);
-    }
+    print_rows(options->rows, options->rows_count);
+    print_rows(common_rows, COMMON_COUNT);
 }
 
 static bool read_number(const struct options *options, const struct option_row *row,

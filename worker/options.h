@@ -38,7 +38,7 @@ struct option_row {
     enum option_kind kind;
     void *value; // untouched unless the option is given
     int64_t min, max;
-    const char *help; // one line
+    const char *help; // one line; NULL: on the line of the next row
 };
 
 struct options {
